@@ -1,0 +1,1 @@
+//! Supervision trees: child specs, strategies, restart intensity and back-off.
