@@ -1,4 +1,69 @@
 //! Actors on one node: mailboxes, references, calls, monitors and the engine that runs them.
+//!
+//! Everything here is true on one node. There is no network and no device; what leaves the node
+//! goes through a [`Carrier`](carrier::Carrier), and who starts children through a
+//! [`Spawner`](spawner::Spawner).
+//!
+//! ```
+//! use mobula_actors::{Actor, Context, Engine, Fault, Reply};
+//!
+//! enum CounterMsg { Add(i64), Get(Reply<i64>) }
+//! struct Counter(i64);
+//!
+//! impl Actor for Counter {
+//!     type Args = i64;
+//!     type Msg = CounterMsg;
+//!     async fn start(n: i64, _: &mut Context<Self>) -> Result<Self, Fault> { Ok(Counter(n)) }
+//!     async fn handle(&mut self, msg: CounterMsg, _: &mut Context<Self>) -> Result<(), Fault> {
+//!         match msg { CounterMsg::Add(n) => self.0 += n, CounterMsg::Get(reply) => reply.send(self.0) }
+//!         Ok(())
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() {
+//! let engine = Engine::new(1, tokio::runtime::Handle::current());
+//! let counter = engine.spawn(Counter::spec(1)).await.unwrap();
+//! counter.cast(CounterMsg::Add(5)).unwrap();
+//! assert_eq!(counter.call(CounterMsg::Get).await.unwrap(), 6);
+//! # }
+//! ```
 
+mod actor;
+mod call;
+pub mod carrier;
+mod cell;
+mod context;
 pub mod demand;
+mod engine;
+mod error;
+mod exit;
 pub mod id;
+pub mod mailbox;
+mod reference;
+mod reply;
+mod run;
+pub mod spawner;
+pub mod wire;
+
+pub use actor::{Actor, Again, Kind, Once, Restart, Settings, Shutdown, Spec};
+pub use call::{Call, Calling, SendMessage, Sending};
+pub use cell::Control;
+pub use context::Context;
+pub use engine::Engine;
+pub use error::{CallError, Lost, NameError, Rejected, SpawnError, Why};
+pub use exit::{Down, Exit, Fault};
+pub use reference::{ActorRef, DEADLINE_DEFAULT};
+pub use reply::Reply;
+pub use wire::{Payload, Protocol, Wire};
+
+/// Limits and defaults of this crate, by name.
+pub mod limits {
+    pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
+    pub use crate::context::OWED_MESSAGES_MAX;
+    pub use crate::reference::DEADLINE_DEFAULT;
+    pub use crate::run::{
+        CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES, MESSAGES_PER_TURN,
+    };
+    pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX};
+}

@@ -1,0 +1,379 @@
+//! Waiting verbs: `send`, which waits for room, and `call`, which waits for an answer.
+//!
+//! Invariants:
+//! - **A-1** Both end by their deadline.
+//! - **A-2** What is dropped while it still waits for room has not been sent.
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::{Duration, Instant};
+
+use tokio::time::Sleep;
+
+use crate::carrier::BoxFuture;
+use crate::cell::{Cell, Envelope};
+use crate::error::{CallError, Lost, Rejected, Why};
+use crate::mailbox::{PushError, Waiter};
+use crate::reference::{ActorRef, DEADLINE_DEFAULT, Route};
+use crate::reply::CallSlot;
+use crate::wire::{CallId, Outgoing, discarding};
+
+/// A message that waits for room. Await it.
+#[must_use = "nothing is sent until it is awaited"]
+pub struct SendMessage<M> {
+    target: ActorRef<M>,
+    message: M,
+    timeout: Duration,
+}
+
+impl<M: Send + 'static> SendMessage<M> {
+    pub(crate) fn new(target: ActorRef<M>, message: M) -> Self {
+        Self { target, message, timeout: DEADLINE_DEFAULT }
+    }
+
+    /// Waits at most `timeout` (default 5 s).
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<M: Send + 'static> IntoFuture for SendMessage<M> {
+    type Output = Result<(), Rejected<M>>;
+    type IntoFuture = Sending<M>;
+
+    fn into_future(self) -> Sending<M> {
+        let deadline = Instant::now() + self.timeout;
+        Sending {
+            deadline: Deadline::new(deadline),
+            delivery: Delivery::new(self.target, self.message, None, deadline),
+        }
+    }
+}
+
+/// The future of [`ActorRef::send`].
+pub struct Sending<M: Send + 'static> {
+    delivery: Delivery<M>,
+    deadline: Deadline,
+}
+
+impl<M: Send + 'static> Unpin for Sending<M> {}
+
+impl<M: Send + 'static> Future for Sending<M> {
+    type Output = Result<(), Rejected<M>>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        match this.delivery.poll(cx) {
+            Poll::Ready(result) => {
+                Poll::Ready(result.map_err(|(message, why)| Rejected { message, why }))
+            }
+            Poll::Pending if this.deadline.has_passed(cx) => match this.delivery.give_up() {
+                Some(message) => Poll::Ready(Err(Rejected { message, why: Why::Full })),
+                None => Poll::Pending,
+            },
+            Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+/// A request that waits for its answer. Await it.
+#[must_use = "nothing is sent until it is awaited"]
+pub struct Call<M, T> {
+    target: ActorRef<M>,
+    message: M,
+    slot: Arc<CallSlot<T>>,
+    timeout: Duration,
+}
+
+impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
+    pub(crate) fn new(target: ActorRef<M>, message: M, slot: Arc<CallSlot<T>>) -> Self {
+        Self { target, message, slot, timeout: DEADLINE_DEFAULT }
+    }
+
+    /// Waits at most `timeout`, for room and answer together (default 5 s).
+    pub fn within(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+}
+
+impl<M: Send + 'static, T: Send + 'static> IntoFuture for Call<M, T> {
+    type Output = Result<T, CallError>;
+    type IntoFuture = Calling<M, T>;
+
+    fn into_future(self) -> Calling<M, T> {
+        let deadline = Instant::now() + self.timeout;
+        Calling {
+            slot: self.slot,
+            deadline: Deadline::new(deadline),
+            delivery: Some(Delivery::new(
+                self.target.clone(),
+                self.message,
+                Some(deadline),
+                deadline,
+            )),
+            target: self.target,
+            done: false,
+        }
+    }
+}
+
+/// The future of [`ActorRef::call`].
+pub struct Calling<M: Send + 'static, T: Send + 'static> {
+    slot: Arc<CallSlot<T>>,
+    delivery: Option<Delivery<M>>,
+    deadline: Deadline,
+    target: ActorRef<M>,
+    done: bool,
+}
+
+impl<M: Send + 'static, T: Send + 'static> Unpin for Calling<M, T> {}
+
+impl<M: Send + 'static, T: Send + 'static> Calling<M, T> {
+    fn end(&mut self, result: Result<T, CallError>) -> Poll<Result<T, CallError>> {
+        self.done = true;
+        Poll::Ready(result)
+    }
+
+    fn poll_delivery(&mut self, cx: &mut Context<'_>) -> Option<CallError> {
+        let delivery = self.delivery.as_mut()?;
+        match delivery.poll(cx) {
+            Poll::Ready(Ok(())) => {
+                self.delivery = None;
+                None
+            }
+            Poll::Ready(Err((message, why))) => {
+                discarding(|| Why::Stopped, || drop(message));
+                self.delivery = None;
+                Some(CallError::Rejected(why))
+            }
+            Poll::Pending => None,
+        }
+    }
+}
+
+impl<M: Send + 'static, T: Send + 'static> Future for Calling<M, T> {
+    type Output = Result<T, CallError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        if let Some(error) = this.poll_delivery(cx) {
+            return this.end(Err(error));
+        }
+        if let Poll::Ready(answer) = this.slot.poll(cx) {
+            return this.end(answer);
+        }
+        if !this.deadline.has_passed(cx) {
+            return Poll::Pending;
+        }
+        let waiting = this.delivery.as_mut().and_then(Delivery::give_up);
+        let error = match waiting {
+            Some(message) => {
+                discarding(|| Why::Expired, || drop(message));
+                CallError::Rejected(Why::Expired)
+            }
+            None => CallError::Unknown(Lost::Deadline),
+        };
+        this.abandon();
+        this.end(Err(error))
+    }
+}
+
+impl<M: Send + 'static, T: Send + 'static> Calling<M, T> {
+    /// Nobody waits any more: the callee can see it, and the number of a call that left is freed.
+    fn abandon(&mut self) {
+        let number = self.slot.abandon();
+        if number != 0 {
+            self.target.forget(number);
+        }
+    }
+}
+
+impl<M: Send + 'static, T: Send + 'static> Drop for Calling<M, T> {
+    fn drop(&mut self) {
+        if !self.done {
+            self.abandon();
+        }
+    }
+}
+
+/// One message on its way into a mailbox, here or elsewhere.
+enum Delivery<M: Send + 'static> {
+    Here(Knock<M>),
+    There { target: ActorRef<M>, message: M, travels: Option<Instant>, deadline: Instant },
+    Travelling { message: M, send: Travel },
+    Done,
+}
+
+type Travel = BoxFuture<'static, Result<(), (Outgoing, Why)>>;
+
+/// A message at the door of a mailbox of this node. Dropping it gives up its place in the line.
+struct Knock<M: Send + 'static> {
+    cell: Arc<Cell<M>>,
+    envelope: Option<Envelope<M>>,
+    waiter: Waiter,
+}
+
+impl<M: Send + 'static> Knock<M> {
+    fn new(cell: Arc<Cell<M>>, message: M, travels: Option<Instant>) -> Self {
+        let deadline_ms = travels.map_or(0, |deadline| cell.engine().deadline_ms(deadline));
+        let envelope = Some(Envelope { message, deadline_ms, credit: 0 });
+        Self { cell, envelope, waiter: Waiter::default() }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
+        match ready!(self.cell.queue().poll_push(cx, &mut self.envelope, &mut self.waiter)) {
+            Ok(pushed) => {
+                self.cell.after_push(pushed);
+                Poll::Ready(Ok(()))
+            }
+            Err(PushError::Full(envelope)) => Poll::Ready(Err((envelope.message, Why::Full))),
+            Err(PushError::Closed(envelope)) => Poll::Ready(Err((envelope.message, Why::Stopped))),
+        }
+    }
+}
+
+impl<M: Send + 'static> Drop for Knock<M> {
+    fn drop(&mut self) {
+        self.cell.queue().cancel(&mut self.waiter);
+    }
+}
+
+impl<M: Send + 'static> Delivery<M> {
+    fn new(target: ActorRef<M>, message: M, travels: Option<Instant>, deadline: Instant) -> Self {
+        match target.place() {
+            Ok(cell) => Self::Here(Knock::new(cell, message, travels)),
+            Err(_) => Self::There { target, message, travels, deadline },
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
+        let result = match self {
+            Self::Here(knock) => ready!(knock.poll(cx)),
+            Self::There { .. } => match self.depart() {
+                Some(result) => result,
+                None => return self.poll(cx),
+            },
+            Self::Travelling { send, .. } => {
+                let arrived = ready!(send.as_mut().poll(cx));
+                match (arrived, std::mem::replace(self, Self::Done)) {
+                    (Err((outgoing, why)), Self::Travelling { message, .. }) => {
+                        drop(outgoing);
+                        Err((message, why))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Done => Ok(()),
+        };
+        *self = Self::Done;
+        Poll::Ready(result)
+    }
+
+    /// Sends towards another node. `None` when the message has to wait: for room on its way, or,
+    /// if its actor has come to this node meanwhile, in the mailbox's line.
+    fn depart(&mut self) -> Option<Result<(), (M, Why)>> {
+        let Self::There { target, message, travels, deadline } =
+            std::mem::replace(self, Self::Done)
+        else {
+            return Some(Ok(()));
+        };
+        let remote = match target.place() {
+            Ok(cell) => {
+                *self = Self::Here(Knock::new(cell, message, travels));
+                return None;
+            }
+            Err(remote) => remote,
+        };
+        let outgoing = match (remote.encode)(&remote.carrier, &message) {
+            Ok(outgoing) => outgoing,
+            Err(why) => return Some(Err((message, why))),
+        };
+        match remote.carrier.push(&remote.address, outgoing, travels) {
+            Ok(()) => Some(Ok(())),
+            Err((outgoing, why @ (Why::TooLarge { .. } | Why::Incompatible(_)))) => {
+                drop(outgoing);
+                Some(Err((message, why)))
+            }
+            Err((outgoing, _)) => {
+                let carrier = remote.carrier.clone();
+                let send = carrier.send(remote.address, outgoing, deadline, travels.is_some());
+                *self = Self::Travelling { message, send };
+                None
+            }
+        }
+    }
+
+    /// Takes the message back if it is still waiting for room.
+    fn give_up(&mut self) -> Option<M> {
+        match std::mem::replace(self, Self::Done) {
+            Self::Here(mut knock) => {
+                // First out of the line, so that no wake is lost.
+                knock.cell.queue().cancel(&mut knock.waiter);
+                knock.envelope.take().map(|envelope| envelope.message)
+            }
+            Self::There { message, .. } => Some(message),
+            Self::Travelling { message, send } => {
+                // Drops what was encoded, which takes the replies back first.
+                drop(send);
+                Some(message)
+            }
+            Self::Done => None,
+        }
+    }
+}
+
+impl<M: Send + 'static> ActorRef<M> {
+    fn forget(&self, number: u64) {
+        if let Route::There(remote) = &self.0 {
+            let origin = remote.carrier.node();
+            remote.carrier.forget(CallId { origin, number });
+        }
+    }
+}
+
+/// A deadline whose timer is armed only by a wait that lasts.
+struct Deadline {
+    at: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Deadline {
+    fn new(at: Instant) -> Self {
+        Self { at, timer: None }
+    }
+
+    fn has_passed(&mut self, cx: &mut Context<'_>) -> bool {
+        let at = self.at;
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        timer.as_mut().poll(cx).is_ready()
+    }
+}
+
+impl<M> fmt::Debug for SendMessage<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SendMessage").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl<M, T> fmt::Debug for Call<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Call").field("timeout", &self.timeout).finish_non_exhaustive()
+    }
+}
+
+impl<M: Send + 'static> fmt::Debug for Sending<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sending").finish_non_exhaustive()
+    }
+}
+
+impl<M: Send + 'static, T: Send + 'static> fmt::Debug for Calling<M, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Calling").finish_non_exhaustive()
+    }
+}

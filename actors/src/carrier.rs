@@ -1,0 +1,147 @@
+//! What the reference layer asks of the node that carries its messages elsewhere.
+//!
+//! `actors` knows no network: a node that is part of a cluster hands a [`Carrier`] to its engine,
+//! and references to actors elsewhere go through it.
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::engine::Engine;
+use crate::error::{CallError, Why};
+use crate::exit::{Down, Exit};
+use crate::id::{ActorId, Epoch, NodeId};
+use crate::wire::{CallId, Outgoing};
+
+/// A boxed future that owns what it needs.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Where an actor was when the reference to it was written. An address is never an authority.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Address {
+    /// Who.
+    pub actor: ActorId,
+    /// Which run was known.
+    pub epoch: Epoch,
+    /// Where that run lived.
+    pub node: NodeId,
+    /// The node whose supervisor may start it again, and which knows where it is.
+    pub home: NodeId,
+}
+
+/// Where an answer goes: the type-erased right side of a pending call.
+pub trait Answer: Send + Sync {
+    /// An answer came from `from`. Calls after the first do nothing.
+    fn answer(&self, carrier: &Arc<dyn Carrier>, from: NodeId, head: &[u8], payloads: Vec<Bytes>);
+    /// No answer will come.
+    fn fail(&self, error: CallError);
+}
+
+/// Called once with the end of a watched run.
+pub type OnDown = Box<dyn FnOnce(Down) + Send>;
+
+/// The node's side of references to actors elsewhere.
+pub trait Carrier: Send + Sync + 'static {
+    /// This node.
+    fn node(&self) -> NodeId;
+
+    /// The engine that runs this node's actors.
+    fn engine(&self) -> Engine;
+
+    /// Keeps `answer` under a new call number until an answer or a failure arrives.
+    ///
+    /// # Errors
+    /// [`Why::TooManyCalls`] when the bound is reached.
+    fn register(&self, answer: Arc<dyn Answer>) -> Result<CallId, Why>;
+
+    /// Nobody waits for this call any more.
+    fn forget(&self, call: CallId);
+
+    /// Whether the actor lives here now, so that no encoding is needed.
+    fn is_here(&self, actor: ActorId) -> bool;
+
+    /// Sends without waiting.
+    ///
+    /// # Errors
+    /// The message, and why it was refused; it has not left.
+    fn push(
+        &self,
+        to: &Address,
+        message: Outgoing,
+        deadline: Option<Instant>,
+    ) -> Result<(), (Outgoing, Why)>;
+
+    /// Waits for a route, for credit and for room, until `deadline`, which travels along when
+    /// `carry_deadline` says that the message is a call.
+    ///
+    /// # Errors
+    /// As [`Carrier::push`]. Cancel safe: a dropped wait has not sent.
+    fn send(
+        self: Arc<Self>,
+        to: Address,
+        message: Outgoing,
+        deadline: Instant,
+        carry_deadline: bool,
+    ) -> BoxFuture<'static, Result<(), (Outgoing, Why)>>;
+
+    /// Answers a call that waits on another node.
+    fn reply(&self, call: CallId, answer: Result<Outgoing, CallError>);
+
+    /// Calls `on_down` once when the run at `to` ends; at once if there is none.
+    fn monitor(&self, to: &Address, on_down: OnDown);
+
+    /// Asks the actor at `to` to end.
+    fn stop(&self, to: &Address, exit: Exit, kill: bool);
+}
+
+impl fmt::Debug for dyn Carrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Carrier({})", self.node())
+    }
+}
+
+/// A message from another node.
+pub struct Inbox<'a> {
+    /// Who sent it.
+    pub from: NodeId,
+    /// The message in postcard.
+    pub head: &'a [u8],
+    /// Its payloads.
+    pub payloads: Vec<Bytes>,
+    /// When it is no longer worth running; `None` for casts.
+    pub deadline: Option<Instant>,
+    /// Where its credit goes back when the actor has taken it from the mailbox; 0 for nowhere.
+    pub credit: u32,
+}
+
+impl fmt::Debug for Inbox<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Inbox(from {}, {} bytes)", self.from, self.head.len())
+    }
+}
+
+/// An actor that other nodes may reach: an entry of the export table.
+pub trait Inbound: Send + Sync + 'static {
+    /// Decodes and enqueues a message, beyond the capacity by at most `extra` messages.
+    ///
+    /// # Errors
+    /// Why it was refused. Replies inside what could be decoded have been answered with it.
+    fn deliver(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        inbox: Inbox<'_>,
+        extra: usize,
+    ) -> Result<(), Why>;
+    /// The name of its protocol.
+    fn protocol(&self) -> &'static str;
+    /// The actor behind it.
+    fn control(&self) -> Arc<dyn crate::cell::Control>;
+    /// For the typed fast path on the same node.
+    fn as_any(&self) -> &(dyn Any + Send + Sync);
+}

@@ -1,0 +1,276 @@
+//! The engine of one node: it starts actors, counts their ids, and knows those that have a name
+//! or are reachable from elsewhere.
+//!
+//! An engine is a value: many of them live in one process, as tests with several nodes need.
+//!
+//! Invariants:
+//! - **N-1** A name belongs to one living run at a time.
+//! - **N-2** Only what is in the export table can be reached from another node.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Instant;
+
+use tokio::runtime::Handle;
+
+use crate::actor::{Actor, Spec};
+use crate::carrier::Inbound;
+use crate::cell::{Cell, Control};
+use crate::error::{NameError, SpawnError};
+use crate::id::ActorId;
+use crate::mailbox::sync::{AtomicU64, Ordering};
+use crate::reference::{ActorRef, Exported, Route};
+use crate::run::launch;
+use crate::spawner::Order;
+use crate::wire::Protocol;
+
+/// Runs the actors of one node. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Shared>);
+
+struct Shared {
+    origin: u64,
+    next: AtomicU64,
+    runtime: Handle,
+    born: Instant,
+    tables: Mutex<Tables>,
+    /// Told when a message that holds credit has been taken from its mailbox.
+    credit: OnceLock<Arc<dyn Fn(u32) + Send + Sync>>,
+}
+
+#[derive(Default)]
+struct Tables {
+    stopping: bool,
+    exports: HashMap<ActorId, Export>,
+    names: HashMap<String, Named>,
+}
+
+struct Export {
+    inbound: Arc<dyn Inbound>,
+    /// It may be started again elsewhere, so references to it go by its home.
+    movable: bool,
+}
+
+struct Named {
+    actor: ActorId,
+    reference: Box<dyn Any + Send + Sync>,
+}
+
+impl Engine {
+    /// An engine whose actors run on `runtime`. `origin` is what makes its actor ids unique in the
+    /// cluster.
+    #[must_use]
+    pub fn new(origin: u64, runtime: Handle) -> Self {
+        Self(Arc::new(Shared {
+            origin,
+            // Number 0 is the node's own.
+            next: AtomicU64::new(1),
+            runtime,
+            born: Instant::now(),
+            tables: Mutex::default(),
+            credit: OnceLock::new(),
+        }))
+    }
+
+    /// Starts an actor on this node and waits until it is alive.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    ///
+    /// # Cancel safety
+    /// An actor whose spawn is dropped is told to end.
+    pub async fn spawn<A: Actor, R>(
+        &self,
+        spec: Spec<A, R>,
+    ) -> Result<ActorRef<A::Msg>, SpawnError> {
+        let order = Order { id: self.next_id(), ..Order::new(&spec.settings) };
+        let timeout = spec.settings.start_timeout;
+        let (cell, started) = launch::<A>(self, spec.args, order)?;
+        let unfinished = StopOnDrop(Some(cell.clone()));
+        match tokio::time::timeout(timeout, started).await {
+            Ok(Ok(Ok(()))) => {
+                unfinished.keep();
+                Ok(ActorRef(Route::Here(cell)))
+            }
+            Ok(Ok(Err(exit))) => Err(SpawnError::Start(exit)),
+            Ok(Err(_)) => Err(SpawnError::Stopping),
+            Err(_) => Err(SpawnError::Deadline {
+                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+            }),
+        }
+    }
+
+    /// A name for one more actor.
+    #[must_use]
+    pub fn next_id(&self) -> ActorId {
+        ActorId { origin: self.0.origin, number: self.0.next.fetch_add(1, Ordering::Relaxed) }
+    }
+
+    /// The runtime the actors run on.
+    #[must_use]
+    pub fn runtime(&self) -> &Handle {
+        &self.0.runtime
+    }
+
+    /// Gives `reference`'s actor a name until its present run ends.
+    ///
+    /// # Errors
+    /// [`NameError::Taken`] or [`NameError::Ended`]; nothing has changed.
+    pub fn register<M: Send + 'static>(
+        &self,
+        name: &str,
+        reference: &ActorRef<M>,
+    ) -> Result<(), NameError> {
+        let mut tables = self.tables();
+        if tables.names.contains_key(name) {
+            return Err(NameError::Taken(name.into()));
+        }
+        if let Route::Here(cell) = &reference.0 {
+            if !cell.note_name(name) {
+                return Err(NameError::Ended(name.into()));
+            }
+        }
+        let named = Named { actor: reference.id(), reference: Box::new(reference.clone()) };
+        tables.names.insert(name.to_owned(), named);
+        Ok(())
+    }
+
+    /// The actor that has a name on this node.
+    ///
+    /// # Errors
+    /// [`NameError::Unknown`] or [`NameError::OtherProtocol`].
+    pub fn lookup<M: Send + 'static>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
+        let tables = self.tables();
+        let named = tables.names.get(name).ok_or_else(|| NameError::Unknown(name.into()))?;
+        let reference = named.reference.downcast_ref::<ActorRef<M>>();
+        reference.cloned().ok_or_else(|| NameError::OtherProtocol(name.into()))
+    }
+
+    pub(crate) fn forget_names(&self, actor: ActorId, names: Vec<String>) {
+        if names.is_empty() {
+            return;
+        }
+        let mut tables = self.tables();
+        for name in names {
+            if tables.names.get(&name).is_some_and(|named| named.actor == actor) {
+                tables.names.remove(&name);
+            }
+        }
+    }
+
+    /// Lists a local actor so that other nodes can reach it.
+    pub(crate) fn export<M: Protocol>(&self, cell: &Arc<Cell<M>>) {
+        if cell.mark_exported() {
+            self.list(cell, false);
+        }
+    }
+
+    /// Lists an actor that may move: references to it go by its home.
+    pub(crate) fn export_movable<M: Protocol>(&self, cell: &Arc<Cell<M>>) {
+        cell.mark_exported();
+        self.list(cell, true);
+    }
+
+    fn list<M: Protocol>(&self, cell: &Arc<Cell<M>>, movable: bool) {
+        let inbound: Arc<dyn Inbound> = Arc::new(Exported(cell.clone()));
+        self.tables().exports.insert(cell.id(), Export { inbound, movable });
+        // One that ended while it was being listed must not stay there.
+        if cell.has_ended() {
+            self.unexport(cell.id());
+        }
+    }
+
+    /// Lists an actor under another id: how a node's own actor gets its well-known number.
+    pub fn export_as<M: Protocol>(&self, id: ActorId, reference: &ActorRef<M>) {
+        if let Route::Here(cell) = &reference.0 {
+            let inbound: Arc<dyn Inbound> = Arc::new(Exported(cell.clone()));
+            self.tables().exports.insert(id, Export { inbound, movable: false });
+        }
+    }
+
+    pub(crate) fn unexport(&self, actor: ActorId) {
+        // The entry may own the last reference to the cell: it is dropped outside the lock.
+        let entry = self.tables().exports.remove(&actor);
+        drop(entry);
+    }
+
+    /// The way in for other nodes, if the actor may be reached from there.
+    #[must_use]
+    pub fn exported(&self, actor: ActorId) -> Option<Arc<dyn Inbound>> {
+        self.tables().exports.get(&actor).map(|export| export.inbound.clone())
+    }
+
+    pub(crate) fn is_movable(&self, actor: ActorId) -> bool {
+        self.tables().exports.get(&actor).is_some_and(|export| export.movable)
+    }
+
+    /// Says whom to tell when a message that holds credit has left its mailbox. Set once.
+    pub fn on_credit_returned(&self, told: Arc<dyn Fn(u32) + Send + Sync>) {
+        let _ = self.0.credit.set(told);
+    }
+
+    pub(crate) fn return_credit(&self, credit: u32) {
+        if let (true, Some(told)) = (credit != 0, self.0.credit.get()) {
+            told(credit);
+        }
+    }
+
+    /// `deadline` on the engine's millisecond clock; never 0, which stands for none.
+    pub(crate) fn deadline_ms(&self, deadline: Instant) -> u32 {
+        let elapsed = deadline.saturating_duration_since(self.0.born).as_millis();
+        // The clock wraps after 49 days; `has_passed` compares by distance.
+        (elapsed as u32).max(1)
+    }
+
+    pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
+        let now = self.0.born.elapsed().as_millis() as u32;
+        deadline_ms != 0 && (now.wrapping_sub(deadline_ms) as i32) > 0
+    }
+
+    /// Starts no more actors, and lets go of names and exports.
+    pub fn stop(&self) {
+        let (exports, names) = {
+            let mut tables = self.tables();
+            tables.stopping = true;
+            (std::mem::take(&mut tables.exports), std::mem::take(&mut tables.names))
+        };
+        for export in exports.values() {
+            export.inbound.control().stop(crate::exit::Exit::Shutdown);
+        }
+        drop((exports, names));
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.tables().stopping
+    }
+
+    fn tables(&self) -> MutexGuard<'_, Tables> {
+        // No code of the user runs under this lock, so a poisoned one still holds whole data.
+        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Engine({:x})", self.0.origin)
+    }
+}
+
+/// Ends an actor whose spawn was given up.
+struct StopOnDrop<M: Send + 'static>(Option<Arc<Cell<M>>>);
+
+impl<M: Send + 'static> StopOnDrop<M> {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl<M: Send + 'static> Drop for StopOnDrop<M> {
+    fn drop(&mut self) {
+        if let Some(cell) = self.0.take() {
+            cell.kill(crate::exit::Exit::Killed);
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! `ActorRef<M>`: one address type for an actor here, elsewhere, or on the move.
+//!
+//! Invariants:
+//! - **R-1** A reference stays valid over restarts and moves; what it reaches is the present run.
+//! - **R-2** `cast` never waits; what it refuses comes back.
+//! - **R-3** References hold no actor alive and end none by being dropped.
+
+use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::call::{Call, SendMessage};
+use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
+use crate::cell::{Cell, Control, Envelope};
+use crate::error::{Rejected, Why};
+use crate::exit::Exit;
+use crate::id::ActorId;
+use crate::reply::Reply;
+use crate::wire::{Outgoing, Protocol, decode, encode, with_decoding, with_encoding};
+
+/// The address of an actor that understands `M`: cheap to clone, and the same type wherever the
+/// actor lives.
+pub struct ActorRef<M>(pub(crate) Route<M>);
+
+pub(crate) enum Route<M> {
+    Here(Arc<Cell<M>>),
+    There(Arc<Remote<M>>),
+}
+
+/// The way to an actor that may live elsewhere, with the code that encodes for it.
+pub(crate) struct Remote<M> {
+    pub(crate) address: Address,
+    pub(crate) carrier: Arc<dyn Carrier>,
+    engine: crate::engine::Engine,
+    pub(crate) encode: fn(&Arc<dyn Carrier>, &M) -> Result<Outgoing, Why>,
+}
+
+impl<M: Send + 'static> ActorRef<M> {
+    /// Who it is the address of.
+    #[must_use]
+    pub fn id(&self) -> ActorId {
+        match &self.0 {
+            Route::Here(cell) => cell.id(),
+            Route::There(remote) => remote.address.actor,
+        }
+    }
+
+    /// Sends without waiting: the message is in the mailbox, or on the lane to its node, when this
+    /// returns.
+    ///
+    /// # Errors
+    /// The message and the reason; it has not run.
+    pub fn cast(&self, message: M) -> Result<(), Rejected<M>> {
+        match self.place() {
+            Ok(cell) => cell
+                .push(Envelope { message, deadline_ms: 0, credit: 0 })
+                .map_err(|(envelope, why)| Rejected { message: envelope.message, why }),
+            Err(remote) => remote.push(message, None),
+        }
+    }
+
+    /// Sends as soon as there is room (default deadline 5 s, [`SendMessage::within`]).
+    ///
+    /// # Errors
+    /// The message and the reason; it has not run.
+    ///
+    /// # Cancel safety
+    /// A send that is dropped while it waits has not sent.
+    pub fn send(&self, message: M) -> SendMessage<M> {
+        SendMessage::new(self.clone(), message)
+    }
+
+    /// Asks, and waits for the answer (default deadline 5 s, [`Call::within`]). `request` makes
+    /// the message from the right to answer: a variant's constructor, or a closure.
+    ///
+    /// The message leaves when the call is first awaited, not before.
+    ///
+    /// # Errors
+    /// `Rejected` if it certainly did not run, `Unknown` if it may have.
+    ///
+    /// # Cancel safety
+    /// A call that is dropped gives up the answer; the message may still run.
+    pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
+        let (reply, slot) = Reply::pair();
+        Call::new(self.clone(), request(reply), slot)
+    }
+
+    /// Asks the actor to end once it has handled the message in hand.
+    pub fn stop(&self) {
+        self.end(Exit::Shutdown, false);
+    }
+
+    /// Ends the actor at the next point where its handler waits.
+    pub fn kill(&self) {
+        self.end(Exit::Killed, true);
+    }
+
+    fn end(&self, exit: Exit, kill: bool) {
+        match &self.0 {
+            Route::Here(cell) if kill => cell.kill(exit),
+            Route::Here(cell) => cell.stop(exit),
+            Route::There(remote) => remote.carrier.stop(&remote.address, exit, kill),
+        }
+    }
+
+    /// Calls `on_down` once when the present run ends; at once if there is none.
+    pub fn on_down(&self, on_down: OnDown) {
+        match &self.0 {
+            Route::Here(cell) => cell.monitor(on_down),
+            Route::There(remote) => remote.carrier.monitor(&remote.address, on_down),
+        }
+    }
+
+    /// The cell, if the actor lives on this node now, or the way elsewhere.
+    pub(crate) fn place(&self) -> Result<Arc<Cell<M>>, &Remote<M>> {
+        match &self.0 {
+            Route::Here(cell) => Ok(cell.clone()),
+            Route::There(remote) => remote.here().ok_or(remote),
+        }
+    }
+}
+
+impl<M: Protocol> ActorRef<M> {
+    /// The reference to `address` as seen from `engine`'s node: what a supervisor and a directory
+    /// hand out for an actor that may move.
+    #[must_use]
+    pub fn at(engine: &crate::engine::Engine, carrier: Arc<dyn Carrier>, address: Address) -> Self {
+        let engine = engine.clone();
+        Self(Route::There(Arc::new(Remote { address, carrier, engine, encode: encode::<M> })))
+    }
+}
+
+impl<M: Send + 'static> Remote<M> {
+    fn here(&self) -> Option<Arc<Cell<M>>> {
+        if !self.carrier.is_here(self.address.actor) {
+            return None;
+        }
+        let inbound = self.engine.exported(self.address.actor)?;
+        inbound.as_any().downcast_ref::<Exported<M>>().map(|exported| exported.0.clone())
+    }
+
+    fn push(&self, message: M, deadline: Option<Instant>) -> Result<(), Rejected<M>> {
+        let outgoing = match (self.encode)(&self.carrier, &message) {
+            Ok(outgoing) => outgoing,
+            Err(why) => return Err(Rejected { message, why }),
+        };
+        match self.carrier.push(&self.address, outgoing, deadline) {
+            Ok(()) => Ok(()),
+            Err((outgoing, why)) => {
+                drop(outgoing);
+                Err(Rejected { message, why })
+            }
+        }
+    }
+}
+
+/// The entry of the export table for an actor of protocol `M`.
+pub(crate) struct Exported<M>(pub(crate) Arc<Cell<M>>);
+
+impl<M: Protocol> Inbound for Exported<M> {
+    fn deliver(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        inbox: Inbox<'_>,
+        extra: usize,
+    ) -> Result<(), Why> {
+        let Inbox { from, head, payloads, deadline, credit } = inbox;
+        let message = decode::<M>(carrier, from, head, payloads).map_err(Why::Incompatible)?;
+        let deadline_ms = deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline));
+        let envelope = Envelope { message, deadline_ms, credit };
+        self.0.push_beyond(envelope, extra).map_err(|(envelope, why)| {
+            let scope: fn() -> Why = if why == Why::Full { || Why::Full } else { || Why::Stopped };
+            crate::wire::discarding(scope, || drop(envelope));
+            why
+        })
+    }
+
+    fn protocol(&self) -> &'static str {
+        M::NAME
+    }
+
+    fn control(&self) -> Arc<dyn Control> {
+        self.0.clone()
+    }
+
+    fn as_any(&self) -> &(dyn std::any::Any + Send + Sync) {
+        self
+    }
+}
+
+/// An address on the wire, short when the sender is meant.
+#[derive(Serialize, Deserialize)]
+struct WireAddress {
+    actor: ActorId,
+    epoch: crate::id::Epoch,
+    node: Option<crate::id::NodeId>,
+    home: Option<crate::id::NodeId>,
+}
+
+impl<M: Protocol> Serialize for ActorRef<M> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let wire = with_encoding(|context| {
+            let here = context.carrier.node();
+            let address = match &self.0 {
+                Route::Here(cell) => {
+                    cell.engine().export(cell);
+                    Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
+                }
+                Route::There(remote) => remote.address,
+            };
+            let elsewhere = |node| (node != here).then_some(node);
+            Ok(WireAddress {
+                actor: address.actor,
+                epoch: address.epoch,
+                node: elsewhere(address.node),
+                home: elsewhere(address.home),
+            })
+        })?;
+        wire.serialize(serializer)
+    }
+}
+
+impl<'de, M: Protocol> Deserialize<'de> for ActorRef<M> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let wire = WireAddress::deserialize(deserializer)?;
+        with_decoding::<_, D::Error>(|context| {
+            let engine = context.carrier.engine();
+            let address = Address {
+                actor: wire.actor,
+                epoch: wire.epoch,
+                node: wire.node.unwrap_or(context.from),
+                home: wire.home.unwrap_or(context.from),
+            };
+            // An actor of this very node that cannot move is reached without the carrier.
+            let here = context.carrier.node();
+            if address.node == here && address.home == here && !engine.is_movable(address.actor) {
+                if let Some(inbound) = engine.exported(address.actor) {
+                    let exported = inbound.as_any().downcast_ref::<Exported<M>>();
+                    let cell = exported.ok_or("the actor takes other messages")?.0.clone();
+                    return Ok(Self(Route::Here(cell)));
+                }
+            }
+            Ok(Self::at(&engine, context.carrier.clone(), address))
+        })
+        .map_err(D::Error::custom)
+    }
+}
+
+impl<M> Clone for ActorRef<M> {
+    fn clone(&self) -> Self {
+        Self(match &self.0 {
+            Route::Here(cell) => Route::Here(cell.clone()),
+            Route::There(remote) => Route::There(remote.clone()),
+        })
+    }
+}
+
+impl<M: Send + 'static> PartialEq for ActorRef<M> {
+    fn eq(&self, other: &Self) -> bool {
+        self.id() == other.id()
+    }
+}
+
+impl<M: Send + 'static> Eq for ActorRef<M> {}
+
+impl<M: Send + 'static> Hash for ActorRef<M> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.id().hash(state);
+    }
+}
+
+impl<M: Send + 'static> fmt::Debug for ActorRef<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ActorRef({})", self.id())
+    }
+}
+
+/// How long `send` and `call` wait unless told otherwise.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);

@@ -1,0 +1,195 @@
+//! The right to answer one call.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::carrier::{Answer, Carrier};
+use crate::error::{CallError, Lost, Why};
+use crate::id::NodeId;
+use crate::mailbox::Slot;
+use crate::mailbox::sync::{AtomicU64, Ordering};
+use crate::wire::{
+    CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, Wire, decode, encode, unanswered,
+    with_decoding, with_encoding,
+};
+
+/// The right to answer one call, once.
+///
+/// It can be kept, moved into a task, or put into a message to somebody who answers instead, on
+/// this node or another. Dropping it unanswered tells the caller at once:
+/// `Unknown(Dropped)`, or `Rejected` when the message it came in was never run.
+#[must_use = "dropping a reply answers the caller with an error"]
+pub struct Reply<T>(Side<T>);
+
+enum Side<T> {
+    Here(Arc<CallSlot<T>>),
+    There(Arc<Elsewhere<T>>),
+    /// Answered; nothing is left to do.
+    Spent,
+}
+
+/// Where a caller of this node waits.
+pub(crate) struct CallSlot<T> {
+    slot: Slot<Result<T, CallError>>,
+    /// The call number under which the right to answer travels; 0 while it is here.
+    lent: AtomicU64,
+}
+
+/// A caller that waits on another node.
+struct Elsewhere<T> {
+    carrier: Arc<dyn Carrier>,
+    call: CallId,
+    encode: fn(&Arc<dyn Carrier>, &T) -> Result<Outgoing, Why>,
+    lent: AtomicU64,
+}
+
+impl<T: Send + 'static> Reply<T> {
+    /// A reply and the slot that waits for it.
+    pub(crate) fn pair() -> (Self, Arc<CallSlot<T>>) {
+        let slot = Arc::new(CallSlot { slot: Slot::new(), lent: AtomicU64::new(0) });
+        (Self(Side::Here(slot.clone())), slot)
+    }
+
+    /// Answers. A caller that has given up is none of the answerer's business: the value is
+    /// dropped.
+    pub fn send(mut self, value: T) {
+        match std::mem::replace(&mut self.0, Side::Spent) {
+            Side::Here(slot) => drop(slot.slot.complete(Ok(value))),
+            Side::There(there) => {
+                let answer = (there.encode)(&there.carrier, &value)
+                    .map_err(|why| CallError::Unknown(Lost::Undecodable(why.to_string())));
+                there.carrier.reply(there.call, answer);
+            }
+            Side::Spent => {}
+        }
+    }
+
+    /// Whether nobody waits for the answer any more. Known at once for callers on this node; a
+    /// caller elsewhere is taken to wait.
+    #[must_use]
+    pub fn is_abandoned(&self) -> bool {
+        match &self.0 {
+            Side::Here(slot) => slot.slot.is_abandoned(),
+            Side::There(_) => false,
+            Side::Spent => true,
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        match &self.0 {
+            Side::Here(slot) if slot.lent.load(Ordering::Acquire) == 0 => {
+                drop(slot.slot.complete(Err(unanswered())));
+            }
+            Side::There(there) if there.lent.load(Ordering::Acquire) == 0 => {
+                there.carrier.reply(there.call, Err(unanswered()));
+            }
+            _ => {}
+        }
+    }
+}
+
+impl<T> CallSlot<T> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, CallError>> {
+        self.slot.poll(cx)
+    }
+
+    /// The caller has gone. Returns the call to forget if the right to answer had left.
+    pub(crate) fn abandon(&self) -> u64 {
+        self.slot.abandon();
+        self.lent.load(Ordering::Acquire)
+    }
+}
+
+/// The pending side of a reply that travels.
+struct Pending<T> {
+    slot: Arc<CallSlot<T>>,
+    carrier: Arc<dyn Carrier>,
+}
+
+impl<T: Wire> Answer for CallSlot<T> {
+    fn answer(&self, carrier: &Arc<dyn Carrier>, from: NodeId, head: &[u8], payloads: Vec<Bytes>) {
+        let value = decode::<T>(carrier, from, head, payloads)
+            .map_err(|text| CallError::Unknown(Lost::Undecodable(text)));
+        drop(self.slot.complete(value));
+    }
+
+    fn fail(&self, error: CallError) {
+        drop(self.slot.complete(Err(error)));
+    }
+}
+
+impl<T: Send> Lent for Pending<T> {
+    fn take_back(&self) {
+        let number = self.slot.lent.swap(0, Ordering::AcqRel);
+        self.carrier.forget(CallId { origin: self.carrier.node(), number });
+    }
+}
+
+impl<T: Send> Lent for Elsewhere<T> {
+    fn take_back(&self) {
+        self.lent.store(0, Ordering::Release);
+    }
+}
+
+impl<T: Wire> Serialize for Reply<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (near, call) = with_encoding(|context| {
+            if context.calls.len() >= REPLIES_PER_MESSAGE_MAX {
+                return Err(Why::TooManyCalls);
+            }
+            let call = match &self.0 {
+                Side::Here(slot) => {
+                    let call = context.carrier.register(slot.clone())?;
+                    slot.lent.store(call.number, Ordering::Release);
+                    let carrier = context.carrier.clone();
+                    context.lent.push(Arc::new(Pending { slot: slot.clone(), carrier }));
+                    call
+                }
+                Side::There(there) => {
+                    there.lent.store(1, Ordering::Release);
+                    context.lent.push(there.clone());
+                    there.call
+                }
+                Side::Spent => {
+                    return Err(Why::Incompatible("a reply in the message is spent".into()));
+                }
+            };
+            context.calls.push(call);
+            Ok((call.origin == context.carrier.node(), call))
+        })?;
+        // The sender's own calls are the common case and need no node name on the wire.
+        let origin = (!near).then_some(call.origin);
+        (origin, call.number).serialize(serializer)
+    }
+}
+
+impl<'de, T: Wire> Deserialize<'de> for Reply<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (origin, number) = <(Option<NodeId>, u64)>::deserialize(deserializer)?;
+        with_decoding::<_, D::Error>(|context| {
+            let call = CallId { origin: origin.unwrap_or(context.from), number };
+            let carrier = context.carrier.clone();
+            let lent = AtomicU64::new(0);
+            Ok(Self(Side::There(Arc::new(Elsewhere { carrier, call, encode: encode::<T>, lent }))))
+        })
+        .map_err(D::Error::custom)
+    }
+}
+
+impl<T> fmt::Debug for Reply<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let side = match &self.0 {
+            Side::Here(_) => "here",
+            Side::There(_) => "elsewhere",
+            Side::Spent => "spent",
+        };
+        f.debug_tuple("Reply").field(&side).finish()
+    }
+}

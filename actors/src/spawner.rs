@@ -1,0 +1,459 @@
+//! What a supervisor asks of its node: to start a child, here or elsewhere, and to be told how it
+//! fares.
+//!
+//! A [`Seed`] is a child's start, without its types: it can be planted on this node again and
+//! again, or be encoded for another. A [`Spawner`] decides where; the node implements it.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::actor::{Actor, Again, Kind, Once, Restart, Settings, Spec};
+use crate::carrier::{Address, BoxFuture, Carrier};
+use crate::cell::{Cell, Control, Supervision};
+use crate::engine::Engine;
+use crate::error::{SpawnError, Why};
+use crate::exit::Exit;
+use crate::id::{ActorId, Epoch, NodeId};
+use crate::reference::{ActorRef, Route};
+use crate::run::{Start, launch};
+use crate::wire::{Outgoing, decode};
+
+/// What a supervisor hears of a child.
+#[non_exhaustive]
+pub enum Notice {
+    /// A run has ended, and all it owned is gone.
+    Ended {
+        /// Who.
+        actor: ActorId,
+        /// Which run.
+        epoch: Epoch,
+        /// How.
+        exit: Exit,
+    },
+    /// A run hands over its state.
+    Checkpoint {
+        /// Who.
+        actor: ActorId,
+        /// Which run.
+        epoch: Epoch,
+        /// Counts up within the run.
+        sequence: u64,
+        /// The state.
+        state: Bytes,
+        /// To be called once the state is held.
+        stored: Box<dyn FnOnce() + Send>,
+    },
+}
+
+impl fmt::Debug for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ended { actor, epoch, exit } => write!(f, "Ended({actor} {epoch}: {exit})"),
+            Self::Checkpoint { actor, epoch, sequence, .. } => {
+                write!(f, "Checkpoint({actor} {epoch} #{sequence})")
+            }
+        }
+    }
+}
+
+/// Whoever supervises a child. Called from the child's task: it must not block.
+pub trait Watch: Send + Sync + 'static {
+    /// Something happened to a child.
+    fn notice(&self, notice: Notice);
+}
+
+/// How one run of a child is to be started.
+#[derive(Clone)]
+pub struct Order {
+    /// The child's name, the same for all its runs.
+    pub id: ActorId,
+    /// The run's number.
+    pub epoch: Epoch,
+    /// The state it starts from.
+    pub checkpoint: Option<Bytes>,
+    /// Messages its mailbox holds.
+    pub mailbox_messages: usize,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Who hears of it.
+    pub watch: Option<Arc<dyn Watch>>,
+}
+
+impl Order {
+    /// The first run of an actor with these settings; the id is still to be filled in.
+    #[must_use]
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            id: ActorId { origin: 0, number: 0 },
+            epoch: Epoch(1),
+            checkpoint: None,
+            mailbox_messages: settings.mailbox_messages,
+            restart: settings.restart,
+            watch: None,
+        }
+    }
+
+    pub(crate) fn supervision(&self) -> Option<Supervision> {
+        let watch = self.watch.clone()?;
+        Some(Supervision { watch, restart: self.restart })
+    }
+}
+
+impl fmt::Debug for Order {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Order").field("id", &self.id).field("epoch", &self.epoch).finish()
+    }
+}
+
+/// A child on this node and the news of its start.
+#[derive(Debug)]
+pub struct Planted {
+    /// The child.
+    pub control: Arc<dyn Control>,
+    /// Resolves when `start` has returned; dropped when the engine is stopping.
+    pub started: oneshot::Receiver<Result<(), Exit>>,
+}
+
+impl fmt::Debug for dyn Control {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}({})", self.kind(), self.id())
+    }
+}
+
+/// Where a started child is to be found.
+pub struct Site<'a> {
+    /// Its cell, if it lives here.
+    pub control: Option<&'a Arc<dyn Control>>,
+    /// The way to it wherever it lives, if this node is part of a cluster.
+    pub cluster: Option<(Arc<dyn Carrier>, Address)>,
+}
+
+impl fmt::Debug for Site<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Site").field("control", &self.control).finish_non_exhaustive()
+    }
+}
+
+/// A child's start without its types.
+pub trait Seed: Send + Sync + 'static {
+    /// The name of its kind.
+    fn kind(&self) -> &'static str;
+
+    /// Starts the first run of a new cell on `engine`.
+    ///
+    /// # Errors
+    /// [`SpawnError::Stopping`], or that its arguments were used up.
+    fn plant(&self, engine: &Engine, order: Order) -> Result<Planted, SpawnError>;
+
+    /// Starts another run on the cell of a child whose last run has ended: its mailbox goes on.
+    ///
+    /// # Errors
+    /// That its arguments were used up.
+    fn replant(&self, control: &Arc<dyn Control>, order: Order) -> Result<Planted, SpawnError>;
+
+    /// An `ActorRef` to the child, to be downcast by whoever knows its messages. `None` if the
+    /// child lives elsewhere and its protocol cannot be carried there.
+    fn refer(&self, engine: &Engine, site: &Site<'_>) -> Option<Box<dyn Any + Send + Sync>>;
+
+    /// The arguments for another node; `None` if it may run here only.
+    fn encode(&self, carrier: &Arc<dyn Carrier>) -> Option<Result<Outgoing, Why>>;
+}
+
+/// A request to start a child where its spec allows.
+#[derive(Clone)]
+pub struct Request {
+    /// The child's start.
+    pub seed: Arc<dyn Seed>,
+    /// Where it may run, what it needs, how long it may take.
+    pub settings: Settings,
+    /// The run.
+    pub order: Order,
+    /// The child as it was, when its last run ended for a reason of its own: it is started again
+    /// on its cell, where its mailbox waits.
+    pub previous: Option<Arc<dyn Child>>,
+    /// Nodes to be used only if no other will do.
+    pub avoid: Vec<NodeId>,
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Request({} {:?})", self.seed.kind(), self.order)
+    }
+}
+
+/// A started child as its supervisor holds it, here or elsewhere.
+pub trait Child: Send + Sync + 'static {
+    /// The node it runs on, if that is another one.
+    fn node(&self) -> Option<NodeId>;
+    /// Asks it to end.
+    fn stop(&self, exit: Exit);
+    /// Ends it where it waits.
+    fn kill(&self);
+    /// Says that it will not be started again.
+    fn retire(&self);
+    /// Its cell, if it lives here.
+    fn control(&self) -> Option<Arc<dyn Control>>;
+}
+
+/// A child that has come to life.
+pub struct Started {
+    /// The hold its supervisor has on it.
+    pub child: Arc<dyn Child>,
+    /// Its `ActorRef`, as a [`Seed::refer`] made it.
+    pub reference: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started").field("node", &self.child.node()).finish_non_exhaustive()
+    }
+}
+
+/// Starts children. The node implements it; [`Engine`] does for a node without a cluster.
+pub trait Spawner: Send + Sync + 'static {
+    /// A name for a new child.
+    fn next_id(&self) -> ActorId;
+
+    /// Starts a run and resolves when it is alive. A start that fails leaves nothing running, and
+    /// is not reported to the watch.
+    fn start(&self, request: Request) -> BoxFuture<'static, Result<Started, SpawnError>>;
+}
+
+impl Spawner for Engine {
+    fn next_id(&self) -> ActorId {
+        Self::next_id(self)
+    }
+
+    fn start(&self, request: Request) -> BoxFuture<'static, Result<Started, SpawnError>> {
+        let engine = self.clone();
+        Box::pin(async move {
+            let control = start_here(&engine, &request).await?;
+            let site = Site { control: Some(&control), cluster: None };
+            let reference = request.seed.refer(&engine, &site);
+            Ok(Started { child: Arc::new(Local(control)), reference })
+        })
+    }
+}
+
+/// Starts a run on this node: on the child's own cell if it has one here, else on a new one.
+///
+/// # Errors
+/// As [`Spawner::start`].
+///
+/// # Cancel safety
+/// A start that is dropped is killed.
+pub async fn start_here(
+    engine: &Engine,
+    request: &Request,
+) -> Result<Arc<dyn Control>, SpawnError> {
+    let cell = request.previous.as_ref().and_then(|child| child.control());
+    let planted = match cell.filter(|cell| !cell.has_ended()) {
+        Some(cell) => request.seed.replant(&cell, request.order.clone())?,
+        None => request.seed.plant(engine, request.order.clone())?,
+    };
+    let timeout = request.settings.start_timeout;
+    let unfinished = KillOnDrop(Some(planted.control.clone()));
+    let started = tokio::time::timeout(timeout, planted.started).await;
+    match started {
+        Ok(Ok(Ok(()))) => {
+            unfinished.keep();
+            Ok(planted.control)
+        }
+        Ok(Ok(Err(exit))) => {
+            unfinished.keep();
+            Err(SpawnError::Start(exit))
+        }
+        Ok(Err(_)) => Err(SpawnError::Stopping),
+        Err(_) => Err(SpawnError::Deadline {
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        }),
+    }
+}
+
+/// A child on this node.
+#[derive(Debug)]
+pub struct Local(pub Arc<dyn Control>);
+
+impl Child for Local {
+    fn node(&self) -> Option<NodeId> {
+        None
+    }
+
+    fn stop(&self, exit: Exit) {
+        self.0.stop(exit);
+    }
+
+    fn kill(&self) {
+        self.0.kill(Exit::Killed);
+    }
+
+    fn retire(&self) {
+        self.0.retire();
+    }
+
+    fn control(&self) -> Option<Arc<dyn Control>> {
+        Some(self.0.clone())
+    }
+}
+
+struct KillOnDrop(Option<Arc<dyn Control>>);
+
+impl KillOnDrop {
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for KillOnDrop {
+    fn drop(&mut self) {
+        if let Some(control) = self.0.take() {
+            control.kill(Exit::Killed);
+        }
+    }
+}
+
+/// The seed of a spec: arguments that are cloned for each run, or given away once.
+struct Sown<A: Actor> {
+    /// Arguments are `Send` but need not be `Sync`.
+    args: Mutex<Option<A::Args>>,
+    clone: Option<fn(&A::Args) -> A::Args>,
+    portable: Option<crate::actor::Portable<A>>,
+}
+
+impl<A: Actor> Sown<A> {
+    fn args(&self) -> Result<A::Args, SpawnError> {
+        // Only clones of arguments run under this lock; one that panicked left them whole.
+        let mut args = self.args.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = match (self.clone, args.as_ref()) {
+            (Some(clone), Some(original)) => Some(clone(original)),
+            _ => args.take(),
+        };
+        taken.ok_or_else(|| SpawnError::Refused("its arguments were used by its only start".into()))
+    }
+}
+
+impl<A: Actor> Seed for Sown<A> {
+    fn kind(&self) -> &'static str {
+        self.portable.as_ref().map_or_else(std::any::type_name::<A>, |portable| portable.kind)
+    }
+
+    fn plant(&self, engine: &Engine, order: Order) -> Result<Planted, SpawnError> {
+        let (cell, started) = launch::<A>(engine, self.args()?, order)?;
+        if let Some(portable) = &self.portable {
+            (portable.export)(engine, &cell);
+        }
+        Ok(Planted { control: cell, started })
+    }
+
+    fn replant(&self, control: &Arc<dyn Control>, order: Order) -> Result<Planted, SpawnError> {
+        let (told, started) = oneshot::channel();
+        let start = Start::<A> {
+            args: self.args()?,
+            epoch: order.epoch,
+            checkpoint: order.checkpoint,
+            started: Some(told),
+        };
+        control.start_again(Box::new(start));
+        Ok(Planted { control: control.clone(), started })
+    }
+
+    fn refer(&self, engine: &Engine, site: &Site<'_>) -> Option<Box<dyn Any + Send + Sync>> {
+        if let (Some(portable), Some((carrier, address))) = (&self.portable, &site.cluster) {
+            return Some(Box::new((portable.refer)(engine, carrier.clone(), *address)));
+        }
+        let cell = Arc::clone(site.control?).as_any_arc().downcast::<Cell<A::Msg>>().ok()?;
+        Some(Box::new(ActorRef(Route::Here(cell))))
+    }
+
+    fn encode(&self, carrier: &Arc<dyn Carrier>) -> Option<Result<Outgoing, Why>> {
+        let portable = self.portable.as_ref()?;
+        let args = self.args.lock().unwrap_or_else(PoisonError::into_inner);
+        let args = args.as_ref()?;
+        Some((portable.encode)(carrier, args))
+    }
+}
+
+/// What can stand under a supervisor: a spec whose arguments fit how often it is started.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a child",
+    note = "a permanent or transient child is started again, so its arguments must be `Clone`; else say `.temporary()`"
+)]
+pub trait IntoSeed {
+    /// What the child understands.
+    type Msg: Send + 'static;
+    /// The erased start, and the settings it was given.
+    fn into_seed(self) -> (Arc<dyn Seed>, Settings);
+}
+
+impl<A: Actor<Args: Clone>> IntoSeed for Spec<A, Again> {
+    type Msg = A::Msg;
+
+    fn into_seed(self) -> (Arc<dyn Seed>, Settings) {
+        sow(self, Some(Clone::clone))
+    }
+}
+
+impl<A: Actor> IntoSeed for Spec<A, Once> {
+    type Msg = A::Msg;
+
+    fn into_seed(self) -> (Arc<dyn Seed>, Settings) {
+        sow(self, None)
+    }
+}
+
+fn sow<A: Actor, R>(
+    spec: Spec<A, R>,
+    clone: Option<fn(&A::Args) -> A::Args>,
+) -> (Arc<dyn Seed>, Settings) {
+    let sown = Sown::<A> { args: Mutex::new(Some(spec.args)), clone, portable: spec.portable };
+    (Arc::new(sown), spec.settings)
+}
+
+/// A kind that a node starts when other nodes ask for it.
+#[derive(Clone)]
+pub struct Hosted {
+    /// Its name.
+    pub kind: &'static str,
+    /// The protocol its actors speak.
+    pub protocol: &'static str,
+    decode: fn(&Arc<dyn Carrier>, NodeId, &[u8]) -> Result<Arc<dyn Seed>, String>,
+}
+
+impl Hosted {
+    /// The kind of actor type `A`.
+    #[must_use]
+    pub fn of<A: Kind>() -> Self {
+        Self {
+            kind: A::NAME,
+            protocol: <A::Msg as crate::wire::Protocol>::NAME,
+            decode: |carrier, from, bytes| {
+                let args = decode::<A::Args>(carrier, from, bytes, Vec::new())?;
+                // `anywhere` makes it reachable by other nodes.
+                Ok(sow::<A, Once>(A::spec(args).temporary().anywhere(), None).0)
+            },
+        }
+    }
+
+    /// The start that another node asked for.
+    ///
+    /// # Errors
+    /// A text that says why the arguments could not be decoded.
+    pub fn seed(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        from: NodeId,
+        args: &[u8],
+    ) -> Result<Arc<dyn Seed>, String> {
+        (self.decode)(carrier, from, args)
+    }
+}
+
+impl fmt::Debug for Hosted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Hosted({})", self.kind)
+    }
+}

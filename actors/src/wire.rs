@@ -1,0 +1,280 @@
+//! How messages become bytes and back.
+//!
+//! Encoding and decoding run inside a short-lived, thread-local context. It is what lets a plain
+//! serde type hold an [`ActorRef`](crate::ActorRef), a [`Reply`](crate::Reply) or a [`Payload`]:
+//! a reference writes its address, a reply registers a pending call and writes its number, a
+//! payload writes its index and lets its bytes travel behind, uncopied.
+//!
+//! Invariants:
+//! - **W-1** Encoding that does not end in a sent message undoes every call it registered.
+//! - **W-2** Bytes from outside never panic; what is left over after a message is an error.
+//! - **W-3** A message that is dropped instead of run says so: its replies answer `Rejected`.
+
+use std::cell::{Cell, RefCell};
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::de::{DeserializeOwned, Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
+
+use crate::carrier::Carrier;
+use crate::error::{CallError, Why};
+use crate::id::NodeId;
+
+/// Payloads one message may carry.
+pub const PAYLOADS_PER_MESSAGE_MAX: usize = 64;
+/// Replies one message may carry.
+pub const REPLIES_PER_MESSAGE_MAX: usize = 64;
+
+/// A value that can travel between nodes.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot travel between nodes",
+    note = "derive `serde::Serialize` and `serde::Deserialize` for it"
+)]
+pub trait Wire: Serialize + DeserializeOwned + Send + 'static {}
+impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
+
+/// A message type that can travel between nodes under a stable name.
+///
+/// Written with [`protocol!`](crate::protocol).
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` has no protocol, so it cannot leave this node",
+    note = "derive `Serialize` and `Deserialize` for it and add `protocol!({Self} = \"name/1\");`"
+)]
+pub trait Protocol: Wire {
+    /// Name and version, as in `"shop.counter/1"`.
+    const NAME: &'static str;
+}
+
+/// Gives a message type a stable name: `protocol!(CounterMsg = "shop.counter/1");`
+#[macro_export]
+macro_rules! protocol {
+    ($message:ty = $name:literal) => {
+        impl $crate::Protocol for $message {
+            const NAME: &'static str = $name;
+        }
+    };
+}
+
+/// The node and number of a call that waits for an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CallId {
+    /// Where the caller waits.
+    pub origin: NodeId,
+    /// The caller's number for it.
+    pub number: u64,
+}
+
+/// Bytes inside a message that are too many to copy: they travel behind the message as they are.
+///
+/// A plain `Vec<u8>` works too, and is copied.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Payload(pub Bytes);
+
+/// A right to answer that encoding has handed over to the wire.
+pub(crate) trait Lent: Send + Sync {
+    /// The call was not sent after all: the right returns to the message.
+    fn take_back(&self);
+}
+
+/// An encoded message, not yet sent. Dropping it undoes what encoding registered.
+pub struct Outgoing {
+    /// The message in postcard.
+    pub head: Vec<u8>,
+    /// The payloads, in order of their indexes.
+    pub payloads: Vec<Bytes>,
+    /// The calls that wait for an answer to this message.
+    pub calls: Vec<CallId>,
+    lent: Vec<Arc<dyn Lent>>,
+}
+
+impl Outgoing {
+    /// The bytes of the payloads and the head together.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.head.len() + self.payloads.iter().map(Bytes::len).sum::<usize>()
+    }
+
+    /// Whether there is nothing in it.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says that the message is on its way: the calls it carries stay registered.
+    pub fn sent(&mut self) {
+        self.lent.clear();
+    }
+}
+
+impl Drop for Outgoing {
+    fn drop(&mut self) {
+        for lent in self.lent.drain(..) {
+            lent.take_back();
+        }
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("bytes", &self.len()).field("calls", &self.calls).finish()
+    }
+}
+
+pub(crate) struct Encoding {
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) calls: Vec<CallId>,
+    pub(crate) lent: Vec<Arc<dyn Lent>>,
+    payloads: Vec<Bytes>,
+    /// The reason of a failure: postcard keeps no text of its own.
+    refusal: Option<Why>,
+}
+
+pub(crate) struct Decoding {
+    pub(crate) carrier: Arc<dyn Carrier>,
+    pub(crate) from: NodeId,
+    payloads: Vec<Bytes>,
+}
+
+thread_local! {
+    static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
+    static DECODING: RefCell<Option<Decoding>> = const { RefCell::new(None) };
+    static DISCARDING: Cell<Option<Discard>> = const { Cell::new(None) };
+}
+
+/// Encodes `value` for the wire of `carrier`'s node.
+///
+/// # Errors
+/// [`Why::TooManyCalls`] or [`Why::Incompatible`]; nothing stays registered.
+pub fn encode<T: Serialize + ?Sized>(
+    carrier: &Arc<dyn Carrier>,
+    value: &T,
+) -> Result<Outgoing, Why> {
+    let fresh = Encoding {
+        carrier: carrier.clone(),
+        calls: Vec::new(),
+        lent: Vec::new(),
+        payloads: Vec::new(),
+        refusal: None,
+    };
+    let outer = ENCODING.with(|slot| slot.replace(Some(fresh)));
+    let written = postcard::to_allocvec(value);
+    // The slot was filled above, on this thread, and `with_encoding` never empties it.
+    let context = ENCODING.with(|slot| slot.replace(outer));
+    let Some(context) = context else {
+        return Err(Why::Incompatible("the encoding context is gone".into()));
+    };
+    let mut outgoing = Outgoing {
+        head: Vec::new(),
+        payloads: context.payloads,
+        calls: context.calls,
+        lent: context.lent,
+    };
+    match written {
+        Ok(head) => {
+            outgoing.head = head;
+            Ok(outgoing)
+        }
+        Err(error) => Err(context.refusal.unwrap_or_else(|| Why::Incompatible(error.to_string()))),
+    }
+}
+
+/// Decodes a value that `from` sent to `carrier`'s node.
+///
+/// # Errors
+/// A text that says what was wrong. Replies that had been decoded answer `Rejected`.
+pub fn decode<T: DeserializeOwned>(
+    carrier: &Arc<dyn Carrier>,
+    from: NodeId,
+    head: &[u8],
+    payloads: Vec<Bytes>,
+) -> Result<T, String> {
+    let fresh = Decoding { carrier: carrier.clone(), from, payloads };
+    let outer = DECODING.with(|slot| slot.replace(Some(fresh)));
+    let refused = || Why::Incompatible("the rest of the message could not be decoded".into());
+    let result = discarding(refused, || match postcard::take_from_bytes::<T>(head) {
+        Ok((value, [])) => Ok(value),
+        Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
+        Err(error) => Err(error.to_string()),
+    });
+    DECODING.with(|slot| slot.replace(outer));
+    result
+}
+
+pub(crate) fn with_encoding<R, E: ser::Error>(
+    body: impl FnOnce(&mut Encoding) -> Result<R, Why>,
+) -> Result<R, E> {
+    ENCODING.with(|slot| {
+        let mut slot = slot.borrow_mut();
+        let Some(context) = slot.as_mut() else {
+            return Err(E::custom("references and replies travel only inside messages"));
+        };
+        body(context).map_err(|why| {
+            let text = why.to_string();
+            context.refusal = Some(why);
+            E::custom(text)
+        })
+    })
+}
+
+pub(crate) fn with_decoding<R, E: serde::de::Error>(
+    body: impl FnOnce(&mut Decoding) -> Result<R, &'static str>,
+) -> Result<R, E> {
+    DECODING.with(|slot| {
+        let mut slot = slot.borrow_mut();
+        let Some(context) = slot.as_mut() else {
+            return Err(E::custom("references and replies travel only inside messages"));
+        };
+        body(context).map_err(E::custom)
+    })
+}
+
+type Discard = fn() -> Why;
+
+/// Runs `body`, which drops messages that did not run: their replies answer `Rejected(why())`
+/// instead of `Unknown`.
+pub fn discarding<R>(why: Discard, body: impl FnOnce() -> R) -> R {
+    struct Restore(Option<Discard>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            DISCARDING.with(|slot| slot.set(self.0));
+        }
+    }
+    let _restore = Restore(DISCARDING.with(|slot| slot.replace(Some(why))));
+    body()
+}
+
+/// What a reply that is dropped unanswered answers here and now.
+pub(crate) fn unanswered() -> CallError {
+    match DISCARDING.with(Cell::get) {
+        Some(why) => CallError::Rejected(why()),
+        None => CallError::Unknown(crate::error::Lost::Dropped),
+    }
+}
+
+impl Serialize for Payload {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let index = with_encoding(|context| {
+            if context.payloads.len() >= PAYLOADS_PER_MESSAGE_MAX {
+                return Err(Why::Incompatible(format!(
+                    "a message carries at most {PAYLOADS_PER_MESSAGE_MAX} payloads"
+                )));
+            }
+            context.payloads.push(self.0.clone());
+            Ok(context.payloads.len() as u32 - 1)
+        })?;
+        index.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Payload {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let index = u32::deserialize(deserializer)? as usize;
+        with_decoding::<_, D::Error>(|context| {
+            let payload = context.payloads.get(index).ok_or("a payload is missing")?;
+            Ok(Self(payload.clone()))
+        })
+        .map_err(D::Error::custom)
+    }
+}
