@@ -127,10 +127,10 @@ impl Engine {
         if tables.names.contains_key(name) {
             return Err(NameError::Taken(name.into()));
         }
-        if let Route::Here(cell) = &reference.0 {
-            if !cell.note_name(name) {
-                return Err(NameError::Ended(name.into()));
-            }
+        if let Route::Here(cell) = &reference.0
+            && !cell.note_name(name)
+        {
+            return Err(NameError::Ended(name.into()));
         }
         let named = Named { actor: reference.id(), reference: Box::new(reference.clone()) };
         tables.names.insert(name.to_owned(), named);

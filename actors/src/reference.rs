@@ -237,12 +237,14 @@ impl<'de, M: Protocol> Deserialize<'de> for ActorRef<M> {
             };
             // An actor of this very node that cannot move is reached without the carrier.
             let here = context.carrier.node();
-            if address.node == here && address.home == here && !engine.is_movable(address.actor) {
-                if let Some(inbound) = engine.exported(address.actor) {
-                    let exported = inbound.as_any().downcast_ref::<Exported<M>>();
-                    let cell = exported.ok_or("the actor takes other messages")?.0.clone();
-                    return Ok(Self(Route::Here(cell)));
-                }
+            if address.node == here
+                && address.home == here
+                && !engine.is_movable(address.actor)
+                && let Some(inbound) = engine.exported(address.actor)
+            {
+                let exported = inbound.as_any().downcast_ref::<Exported<M>>();
+                let cell = exported.ok_or("the actor takes other messages")?.0.clone();
+                return Ok(Self(Route::Here(cell)));
             }
             Ok(Self::at(&engine, context.carrier.clone(), address))
         })

@@ -125,10 +125,10 @@ async fn run<A: Actor>(
         let _ = told.send(Ok(()));
     }
     let exit = serve(&mut actor, &mut ctx, cell).await;
-    if matches!(exit, Exit::Normal | Exit::Shutdown | Exit::ShutdownWith(_)) {
-        if let Err(kill) = until_killed(cell, actor.stop(&exit)).await {
-            return kill;
-        }
+    if matches!(exit, Exit::Normal | Exit::Shutdown | Exit::ShutdownWith(_))
+        && let Err(kill) = until_killed(cell, actor.stop(&exit)).await
+    {
+        return kill;
     }
     exit
 }
