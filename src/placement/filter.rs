@@ -116,40 +116,50 @@ pub fn filter<'v, 'a, N: Copy + Ord + Debug>(
     request: &Request<N>,
     view: &'v [Candidate<'a, N>],
 ) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
-    let fail = |missing, best| Err(Box::new(request.no_capacity(missing, best)));
-    let mut left: Vec<_> = view.iter().filter(|c| request.place.allows(c.node)).collect();
-    if let (Where::On(node), true) = (request.place, left.is_empty()) {
-        return fail(Missing::UnknownNode(node), None);
+    let named: Vec<_> = view.iter().filter(|c| request.place.allows(c.node)).collect();
+    if let (Where::On(node), true) = (request.place, named.is_empty()) {
+        return Err(Box::new(request.no_capacity(Missing::UnknownNode(node), None)));
     }
-    let mut forbidden = Vec::new();
-    let mut hosting = None;
-    left.retain(|c| match check(&request.kind, &request.demand, c.kinds, c.labels) {
+    let mut left = allowed(request, named)?;
+    let demand = &request.demand;
+    let cover = |c: &&Candidate<'_, N>| c.total.coverage(demand);
+    if let Some(closest) = left.iter().copied().max_by(|a, b| cover(a).total_cmp(&cover(b)))
+        && let Some(shortage) = closest.total.missing(demand)
+    {
+        let missing = Missing::TooSmall { node: closest.node, shortage };
+        return Err(Box::new(request.no_capacity(missing, Some(Offer::of(closest)))));
+    }
+    left.retain(|c| c.total.fits(demand));
+    Ok(left)
+}
+
+/// Those of `named` that host the kind and carry no forbidden label.
+fn allowed<'v, 'a, N: Copy + Ord + Debug>(
+    request: &Request<N>,
+    mut named: Vec<&'v Candidate<'a, N>>,
+) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
+    let (mut labels, mut hosting) = (Vec::new(), None);
+    named.retain(|c| match check(&request.kind, &request.demand, c.kinds, c.labels) {
         Ok(()) => true,
         Err(Unfit::NotHosted(_)) => false,
         Err(Unfit::Forbidden(label)) => {
-            forbidden.push(label);
-            hosting = Some(Offer { node: c.node, total: c.total, free: c.free });
+            labels.push(label);
+            hosting = Some(Offer::of(c));
             false
         }
     });
-    if left.is_empty() {
-        forbidden.sort_unstable();
-        forbidden.dedup();
-        let missing =
-            if hosting.is_none() { Missing::NotHosted } else { Missing::Forbidden(forbidden) };
-        return fail(missing, hosting);
+    if !named.is_empty() {
+        return Ok(named);
     }
-    let closest = left
-        .iter()
-        .max_by(|a, b| covers(a, &request.demand).total_cmp(&covers(b, &request.demand)))
-        .copied();
-    left.retain(|c| c.total.fits(&request.demand));
-    match closest.and_then(|c| Some((c, c.total.missing(&request.demand)?))) {
-        Some((c, shortage)) => fail(
-            Missing::TooSmall { node: c.node, shortage },
-            Some(Offer { node: c.node, total: c.total, free: c.free }),
-        ),
-        None => Ok(left),
+    labels.sort_unstable();
+    labels.dedup();
+    let missing = if labels.is_empty() { Missing::NotHosted } else { Missing::Forbidden(labels) };
+    Err(Box::new(request.no_capacity(missing, hosting)))
+}
+
+impl<N: Copy> Offer<N> {
+    fn of(candidate: &Candidate<'_, N>) -> Self {
+        Self { node: candidate.node, total: candidate.total, free: candidate.free }
     }
 }
 
@@ -171,10 +181,6 @@ impl<N: Copy + Ord + Debug> Request<N> {
     ) -> NoCapacity<N> {
         NoCapacity { kind: self.kind.clone(), demand: self.demand.clone(), missing, best_offer }
     }
-}
-
-fn covers<N>(candidate: &Candidate<'_, N>, demand: &Demand) -> f64 {
-    candidate.total.coverage(demand)
 }
 
 /// The demand in words: only what it asks for.

@@ -93,3 +93,55 @@ fn memory_bytes(text: &str) -> Option<u64> {
     let kib: u64 = line.split_whitespace().next()?.parse().ok()?;
     Some(kib.saturating_mul(1_024))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(cpu_max: &[&str], memory_max: &[&str]) -> Host {
+        Host {
+            cpu_max: cpu_max.iter().map(ToString::to_string).collect(),
+            memory_max: memory_max.iter().map(ToString::to_string).collect(),
+            meminfo: Some("MemTotal:        4096 kB\nMemFree:         1024 kB\n".to_owned()),
+            threads: 8,
+        }
+    }
+
+    #[test]
+    fn the_tightest_limit_on_the_way_to_the_root_counts() {
+        let limited =
+            host(&["max 100000\n", "150000 100000\n", "400000 100000\n"], &["max", "1000\n"]);
+        let capacity = limited.capacity();
+        assert_eq!((capacity.cpu_milli, capacity.memory_bytes), (1_500, 1_000));
+        assert_eq!((capacity.gpu_milli, capacity.actors), (0, ACTORS_DEFAULT));
+    }
+
+    #[test]
+    fn without_limits_the_whole_host_counts() {
+        let capacity = host(&["max 100000"], &["max"]).capacity();
+        assert_eq!((capacity.cpu_milli, capacity.memory_bytes), (8_000, 4_096 * 1_024));
+    }
+
+    #[test]
+    fn texts_that_make_no_sense_are_passed_over() {
+        let strange = host(&["", "100 0", "x y", "-1 100000"], &["", "many"]);
+        assert_eq!(strange.capacity(), host(&[], &[]).capacity());
+        let huge = format!("{} 1", u64::MAX);
+        assert_eq!(host(&[&huge], &[]).capacity().cpu_milli, 8_000);
+        assert_eq!(Host::default().capacity().cpu_milli, 1_000);
+        assert_eq!(Host::default().capacity().memory_bytes, 0);
+    }
+
+    #[test]
+    fn the_cgroup_is_followed_to_its_root() {
+        let folders = cgroups("1:cpu:/old\n0::/a/b\n");
+        let expected = ["/sys/fs/cgroup/a/b", "/sys/fs/cgroup/a", "/sys/fs/cgroup"];
+        assert!(folders.iter().map(|f| f.as_path()).eq(expected.map(Path::new)));
+        assert_eq!(cgroups(""), [PathBuf::from("/sys/fs/cgroup")]);
+    }
+
+    #[test]
+    fn this_machine_has_at_least_some_processor() {
+        assert!(detect().cpu_milli > 0);
+    }
+}
