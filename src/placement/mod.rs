@@ -1,1 +1,44 @@
-//! The placement room.
+//! Where an actor goes: the chooser's guess from the view, and the target's verdict.
+//!
+//! The chooser owns an [`Attempt`] per placement: it filters the view, samples two nodes, asks the
+//! better one and learns from a refusal. The target owns a [`Ledger`], which admits or refuses with
+//! fresh figures. Why so: least-loaded-of-the-view herds as soon as the view is older than the time
+//! between two starts; two samples and admission at the target do not.
+//!
+//! Source: M. Mitzenmacher, "How Useful Is Old Information?", 2000 (two choices, stale loads).
+//!
+//! The one strategy is to spread by the largest dimension; another one is another function beside
+//! [`score()`].
+//!
+//! Invariants:
+//! - **P-1** In every dimension, running + reserved never exceeds a ledger's capacity.
+//! - **P-2** A reservation is idempotent by its id: a repeat gets the first verdict, debits once.
+//! - **P-3** Every reservation ends: started, cancelled or expired.
+//! - **P-4** The view is a hint. A wrong one costs a resample or a wait, never P-1.
+//! - **P-5** Demand that no node could ever hold fails at once and says what is missing; every
+//!   other attempt ends by its deadline.
+//! - **P-6** A node that refused is not asked again on the same figures.
+//! - **P-7** Same inputs and same seed, same choices; nothing here panics.
+
+mod candidate;
+mod capacity;
+mod chooser;
+mod debits;
+mod filter;
+pub mod host;
+mod ledger;
+mod sample;
+mod score;
+#[cfg(test)]
+mod tests;
+
+pub use candidate::{Candidate, Request, Where};
+pub use capacity::{ACTORS_DEFAULT, Capacity, Dimension, Shortage};
+pub use chooser::{Attempt, BACKOFF_MAX, BACKOFF_MIN, PLACED_WITHIN, RESAMPLES_MAX, Step};
+pub use debits::{DEBIT_TTL, DEBITS_MAX, Debits, Ticket};
+pub use filter::{Missing, NoCapacity, Offer, Unfit, check, filter};
+pub use ledger::{
+    Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX, Refusal, VERDICTS_MAX, Verdict,
+};
+pub use sample::sample_two;
+pub use score::{AGE_DOUBTFUL, AGE_EXCLUDED, NEARLY_FULL, score};

@@ -1,0 +1,191 @@
+//! The frames that gossip exchanges, and what makes one acceptable.
+//!
+//! - **G-8** A frame above [`FRAME_BYTES_MAX`], with trailing bytes, or with a collection or
+//!   string beyond its bound is refused as a whole, before any state changes.
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use super::record::{ADDRESS_BYTES_MAX, Record};
+use super::{Config, Output, Peer};
+
+/// Largest frame that is decoded.
+pub const FRAME_BYTES_MAX: usize = 64 * 1024;
+/// Most claims in one frame.
+pub(super) const CLAIMS_MAX: usize = 4_096;
+
+/// One statement about one life of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) struct Claim<P> {
+    pub(super) key: P,
+    pub(super) boot: u64,
+    pub(super) what: What<P>,
+}
+
+/// What is claimed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) enum What<P> {
+    Alive { incarnation: u64, address: String },
+    Suspect { incarnation: u64, accuser: P },
+    Dead,
+    Left,
+}
+
+/// How an attempt to dial a member ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Outcome {
+    Reached,
+    Refused,
+    /// Neither: silence, no address, not allowed.
+    Failed,
+}
+
+/// Which version of a record somebody has, and how long ago it was known to be the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) struct Known<P> {
+    pub(super) key: P,
+    pub(super) boot: u64,
+    pub(super) seq: u64,
+    pub(super) age_ms: u32,
+}
+
+/// A record under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) struct Versioned<P> {
+    pub(super) known: Known<P>,
+    pub(super) record: Record,
+}
+
+/// What a frame asks or answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) enum Body<P> {
+    /// Only the claims count.
+    Claims,
+    /// All claims of the sender; `answer` asks for all of the receiver's.
+    Sync {
+        answer: bool,
+    },
+    Ping {
+        nonce: u64,
+    },
+    Ack {
+        nonce: u64,
+    },
+    /// Ping `target` and acknowledge with `nonce` when it answers.
+    PingFor {
+        nonce: u64,
+        target: P,
+    },
+    /// Dial this life of `key` and tell how it ended.
+    AskDial {
+        key: P,
+        boot: u64,
+    },
+    Dialled {
+        key: P,
+        boot: u64,
+        outcome: Outcome,
+    },
+    /// The receiver's life up to `boot` is dead to the sender, who knows `alive` living members.
+    Fenced {
+        boot: u64,
+        alive: u32,
+    },
+    /// Opens an exchange of records.
+    Digest(Vec<Known<P>>),
+    /// Records the receiver lacks, and what the sender has, when it wants an answer.
+    Delta {
+        rows: Vec<Versioned<P>>,
+        digest: Option<Vec<Known<P>>>,
+    },
+}
+
+/// One frame: claims ride on every body.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(bound = "P: Peer")]
+pub(super) struct Frame<P> {
+    pub(super) claims: Vec<Claim<P>>,
+    pub(super) body: Body<P>,
+}
+
+impl<P: Peer> Frame<P> {
+    pub(super) fn encode(&self) -> Bytes {
+        Bytes::from(encoded(self))
+    }
+
+    /// The frame in `bytes`, or nothing when it breaks G-8.
+    pub(super) fn decode(bytes: &[u8], config: &Config) -> Option<Self> {
+        if bytes.len() > FRAME_BYTES_MAX {
+            return None;
+        }
+        let (frame, rest) = postcard::take_from_bytes::<Self>(bytes).ok()?;
+        (rest.is_empty() && frame.is_bounded(config)).then_some(frame)
+    }
+
+    fn is_bounded(&self, config: &Config) -> bool {
+        let claims = self.claims.len() <= CLAIMS_MAX && self.claims.iter().all(Claim::is_bounded);
+        let digest_fits = |digest: &Vec<Known<P>>| digest.len() <= config.members_max;
+        claims
+            && match &self.body {
+                Body::Digest(digest) => digest_fits(digest),
+                Body::Delta { rows, digest } => {
+                    rows.len() <= config.members_max
+                        && rows.iter().all(|row| row.record.check().is_ok())
+                        && digest.as_ref().is_none_or(digest_fits)
+                }
+                _ => true,
+            }
+    }
+}
+
+impl<P: Peer> Claim<P> {
+    pub(super) fn size(&self) -> usize {
+        encoded(self).len()
+    }
+
+    fn is_bounded(&self) -> bool {
+        match &self.what {
+            What::Alive { address, .. } => address.len() <= ADDRESS_BYTES_MAX,
+            _ => true,
+        }
+    }
+}
+
+/// Sends `body` without claims.
+pub(super) fn plain<P: Peer>(to: P, body: Body<P>) -> Output<P> {
+    Output::Send { to, bytes: Frame { claims: Vec::new(), body }.encode() }
+}
+
+/// The bytes of a message; plain data into memory cannot fail, and an empty frame is refused by
+/// every receiver.
+pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
+    postcard::to_allocvec(value).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // G-8
+    #[test]
+    fn frame_with_trailing_bytes_or_a_long_address_is_refused() {
+        let config = Config::default();
+        let claim = |bytes| Claim {
+            key: 7u32,
+            boot: 1,
+            what: What::Alive { incarnation: 0, address: "a".repeat(bytes) },
+        };
+        let frame = |bytes| Frame { claims: vec![claim(bytes)], body: Body::Claims };
+        let good = frame(ADDRESS_BYTES_MAX).encode();
+        assert_eq!(Frame::decode(&good, &config), Some(frame(ADDRESS_BYTES_MAX)));
+        let trailing = [&good[..], &[0]].concat();
+        assert_eq!(Frame::<u32>::decode(&trailing, &config), None);
+        let long = frame(ADDRESS_BYTES_MAX + 1).encode();
+        assert_eq!(Frame::<u32>::decode(&long, &config), None);
+    }
+}

@@ -1,0 +1,194 @@
+//! Which nodes could ever hold a demand, and the reason when none can.
+
+use std::fmt::Debug;
+
+use mobula_actors::demand::Demand;
+
+use super::{
+    candidate::{Candidate, Request, Where},
+    capacity::{Capacity, Dimension, Shortage},
+};
+
+/// Why a node can never take an actor, whatever room it has.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unfit {
+    /// The kind was not registered there.
+    #[error("the node does not host `{0}`: register the kind there")]
+    NotHosted(String),
+    /// The node carries a label that the demand forbids.
+    #[error("the node carries the label `{0}`, which the demand forbids")]
+    Forbidden(String),
+}
+
+/// What is missing for a placement.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Missing<N> {
+    /// The place names a node that is not in the view.
+    #[error("node {0:?} is not known here or not alive: choose another place")]
+    UnknownNode(N),
+    /// No node that may take it hosts the kind.
+    #[error("no node hosts the kind: register it on a node that may take it")]
+    NotHosted,
+    /// Every node that hosts the kind carries a forbidden label.
+    #[error("every node that hosts the kind carries a forbidden label ({}): \
+             allow one or add a node without it", .0.join(", "))]
+    Forbidden(Vec<String>),
+    /// No node could hold it, not even an empty one.
+    #[error(
+        "even empty, the best node {node:?} is too small ({shortage}): \
+             ask for less or add a larger node"
+    )]
+    TooSmall {
+        /// The node that comes closest.
+        node: N,
+        /// What it lacks.
+        shortage: Shortage,
+    },
+    /// Nodes could hold it, but none had room before the deadline.
+    #[error(
+        "no node had room in time, the best was {node:?} ({shortage}): \
+             wait longer, stop something or add a node"
+    )]
+    Busy {
+        /// The node that came closest.
+        node: N,
+        /// What it lacked.
+        shortage: Shortage,
+    },
+    /// Every node that could hold it takes no new actors.
+    #[error("every node that could hold it takes no new actors: add a node or end the drain")]
+    Closed,
+    /// A node showed room, but no node granted it before the deadline.
+    #[error("node {0:?} showed room but no node granted it in time: try again")]
+    NotGranted(N),
+}
+
+/// The node that came closest to what was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offer<N> {
+    /// Which node.
+    pub node: N,
+    /// All it has.
+    pub total: Capacity,
+    /// What of it is free, as far as is known here.
+    pub free: Capacity,
+}
+
+/// A placement that cannot be made. Nothing was started and nothing stays reserved past its TTL.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no capacity for `{kind}` ({}): {missing}", described(.demand))]
+pub struct NoCapacity<N: Debug> {
+    /// The kind that was to be started.
+    pub kind: String,
+    /// What it needs.
+    pub demand: Demand,
+    /// What is missing.
+    pub missing: Missing<N>,
+    /// The node that came closest, if any hosts the kind.
+    pub best_offer: Option<Offer<N>>,
+}
+
+/// Whether a node that hosts `hosted` and carries `labels` may take an actor of `kind` at all.
+///
+/// A target asks this about itself before it reserves; [`filter`] asks it about the view.
+pub fn check(
+    kind: &str,
+    demand: &Demand,
+    hosted: &[String],
+    labels: &[String],
+) -> Result<(), Unfit> {
+    if !hosted.iter().any(|k| k == kind) {
+        return Err(Unfit::NotHosted(kind.to_owned()));
+    }
+    match demand.forbidden_labels.iter().find(|label| labels.contains(label)) {
+        Some(label) => Err(Unfit::Forbidden(label.clone())),
+        None => Ok(()),
+    }
+}
+
+/// The nodes of `view` that could hold `request` if they were empty: by place, kind, labels, totals.
+///
+/// Nodes that are closed, busy or of an old record stay in: that may pass, so it is no reason to
+/// give up. The error is final for this view.
+pub fn filter<'v, 'a, N: Copy + Ord + Debug>(
+    request: &Request<N>,
+    view: &'v [Candidate<'a, N>],
+) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
+    let named: Vec<_> = view.iter().filter(|c| request.place.allows(c.node)).collect();
+    if let (Where::On(node), true) = (request.place, named.is_empty()) {
+        return Err(Box::new(request.no_capacity(Missing::UnknownNode(node), None)));
+    }
+    let mut left = allowed(request, named)?;
+    let demand = &request.demand;
+    let cover = |c: &&Candidate<'_, N>| c.total.coverage(demand);
+    if let Some(closest) = left.iter().copied().max_by(|a, b| cover(a).total_cmp(&cover(b)))
+        && let Some(shortage) = closest.total.missing(demand)
+    {
+        let missing = Missing::TooSmall { node: closest.node, shortage };
+        return Err(Box::new(request.no_capacity(missing, Some(Offer::of(closest)))));
+    }
+    left.retain(|c| c.total.fits(demand));
+    Ok(left)
+}
+
+/// Those of `named` that host the kind and carry no forbidden label.
+fn allowed<'v, 'a, N: Copy + Ord + Debug>(
+    request: &Request<N>,
+    mut named: Vec<&'v Candidate<'a, N>>,
+) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
+    let (mut labels, mut hosting) = (Vec::new(), None);
+    named.retain(|c| match check(&request.kind, &request.demand, c.kinds, c.labels) {
+        Ok(()) => true,
+        Err(Unfit::NotHosted(_)) => false,
+        Err(Unfit::Forbidden(label)) => {
+            labels.push(label);
+            hosting = Some(Offer::of(c));
+            false
+        }
+    });
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    labels.sort_unstable();
+    labels.dedup();
+    let missing = if labels.is_empty() { Missing::NotHosted } else { Missing::Forbidden(labels) };
+    Err(Box::new(request.no_capacity(missing, hosting)))
+}
+
+impl<N: Copy> Offer<N> {
+    fn of(candidate: &Candidate<'_, N>) -> Self {
+        Self { node: candidate.node, total: candidate.total, free: candidate.free }
+    }
+}
+
+impl<N: Copy + Ord + Debug> Where<N> {
+    fn allows(&self, node: N) -> bool {
+        match self {
+            Self::Anywhere => true,
+            Self::On(named) => *named == node,
+        }
+    }
+}
+
+impl<N: Copy + Ord + Debug> Request<N> {
+    /// The refusal of this request.
+    pub(super) fn no_capacity(
+        &self,
+        missing: Missing<N>,
+        best_offer: Option<Offer<N>>,
+    ) -> NoCapacity<N> {
+        NoCapacity { kind: self.kind.clone(), demand: self.demand.clone(), missing, best_offer }
+    }
+}
+
+/// The demand in words: only what it asks for.
+fn described(demand: &Demand) -> String {
+    let asked: Vec<String> = Dimension::ALL
+        .into_iter()
+        .filter(|d| d.needed(demand) > 0)
+        .map(|d| format!("{} of {d}", d.needed(demand)))
+        .collect();
+    asked.join(", ")
+}
