@@ -103,6 +103,8 @@ pub trait Control: Send + Sync + 'static {
     fn has_ended(&self) -> bool;
     /// Messages waiting.
     fn backlog(&self) -> usize;
+    /// Messages its mailbox holds.
+    fn capacity(&self) -> usize;
     /// Asks it to end after the message in hand.
     fn stop(&self, exit: Exit);
     /// Ends it at the next point where its handler waits.
@@ -383,6 +385,10 @@ impl<M: Send + 'static> Control for Cell<M> {
 
     fn backlog(&self) -> usize {
         self.queue.len()
+    }
+
+    fn capacity(&self) -> usize {
+        self.queue.capacity()
     }
 
     fn stop(&self, exit: Exit) {

@@ -31,9 +31,14 @@ use crate::wire::Protocol;
 pub struct Engine(Arc<Shared>);
 
 struct Shared {
+    runtime: Handle,
+    core: Arc<Core>,
+}
+
+/// What engines that stand side by side on one node have in common.
+struct Core {
     origin: u64,
     next: AtomicU64,
-    runtime: Handle,
     born: Instant,
     tables: Mutex<Tables>,
     /// Told when a message that holds credit has been taken from its mailbox.
@@ -63,15 +68,22 @@ impl Engine {
     /// cluster.
     #[must_use]
     pub fn new(origin: u64, runtime: Handle) -> Self {
-        Self(Arc::new(Shared {
+        let core = Core {
             origin,
             // Number 0 is the node's own.
             next: AtomicU64::new(1),
-            runtime,
             born: Instant::now(),
             tables: Mutex::default(),
             credit: OnceLock::new(),
-        }))
+        };
+        Self(Arc::new(Shared { runtime, core: Arc::new(core) }))
+    }
+
+    /// The same engine on another runtime: what must go on when actors keep theirs busy
+    /// (supervisors, the node's own actor) runs there.
+    #[must_use]
+    pub fn beside(&self, runtime: Handle) -> Self {
+        Self(Arc::new(Shared { runtime, core: self.0.core.clone() }))
     }
 
     /// Starts an actor on this node and waits until it is alive.
@@ -105,7 +117,7 @@ impl Engine {
     /// A name for one more actor.
     #[must_use]
     pub fn next_id(&self) -> ActorId {
-        ActorId { origin: self.0.origin, number: self.0.next.fetch_add(1, Ordering::Relaxed) }
+        ActorId { origin: self.0.core.origin, number: self.0.core.next.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The runtime the actors run on.
@@ -208,24 +220,24 @@ impl Engine {
 
     /// Says whom to tell when a message that holds credit has left its mailbox. Set once.
     pub fn on_credit_returned(&self, told: Arc<dyn Fn(u32) + Send + Sync>) {
-        let _ = self.0.credit.set(told);
+        let _ = self.0.core.credit.set(told);
     }
 
     pub(crate) fn return_credit(&self, credit: u32) {
-        if let (true, Some(told)) = (credit != 0, self.0.credit.get()) {
+        if let (true, Some(told)) = (credit != 0, self.0.core.credit.get()) {
             told(credit);
         }
     }
 
     /// `deadline` on the engine's millisecond clock; never 0, which stands for none.
     pub(crate) fn deadline_ms(&self, deadline: Instant) -> u32 {
-        let elapsed = deadline.saturating_duration_since(self.0.born).as_millis();
+        let elapsed = deadline.saturating_duration_since(self.0.core.born).as_millis();
         // The clock wraps after 49 days; `has_passed` compares by distance.
         (elapsed as u32).max(1)
     }
 
     pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
-        let now = self.0.born.elapsed().as_millis() as u32;
+        let now = self.0.core.born.elapsed().as_millis() as u32;
         deadline_ms != 0 && (now.wrapping_sub(deadline_ms) as i32) > 0
     }
 
@@ -248,13 +260,13 @@ impl Engine {
 
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
-        self.0.tables.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.core.tables.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Engine({:x})", self.0.origin)
+        write!(f, "Engine({:x})", self.0.core.origin)
     }
 }
 

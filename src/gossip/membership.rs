@@ -88,6 +88,10 @@ impl<P: Peer> Membership<P> {
         &self.config
     }
 
+    pub(super) fn listens_at(&mut self, address: String) {
+        self.config.address = address;
+    }
+
     pub(super) fn member(&self, key: P) -> Option<MemberView<'_, P>> {
         self.members.get(&key).map(|member| self.look(key, member))
     }

@@ -228,6 +228,14 @@ impl<P: Peer> Gossip<P> {
         }
     }
 
+    /// Says where this node can be dialled, once that is known. Ignored when longer than
+    /// [`ADDRESS_BYTES_MAX`].
+    pub fn listens_at(&mut self, address: String) {
+        if address.len() <= ADDRESS_BYTES_MAX {
+            self.membership.listens_at(address);
+        }
+    }
+
     /// What is known of a member; this node itself is not in the table.
     #[must_use]
     pub fn member(&self, key: P) -> Option<MemberView<'_, P>> {

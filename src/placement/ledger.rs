@@ -194,6 +194,12 @@ impl Ledger {
         self.ends.first().map(|(until, _)| *until)
     }
 
+    /// Whether this run of this actor is started here and not released.
+    #[must_use]
+    pub fn is_running(&self, actor: ActorId, epoch: Epoch) -> bool {
+        self.running.contains_key(&(actor, epoch))
+    }
+
     /// What is neither running nor reserved.
     #[must_use]
     pub fn free(&self) -> Capacity {

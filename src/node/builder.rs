@@ -1,0 +1,362 @@
+//! How a node becomes part of a cluster.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use mobula_actors::id::{NodeId, PeerKey};
+use mobula_actors::spawner::{Hosted, Order, Request};
+use mobula_actors::{Actor, ActorRef, CallError, Engine, Kind, Spec, SpawnError};
+use thiserror::Error;
+use tokio::runtime::Handle;
+use tokio::task::AbortHandle;
+
+use super::cluster::{Cluster, Foundation, origin_of, service_id};
+use super::hosting::Hosting;
+use super::inbound::Door;
+use super::membership::{Member, Membership};
+use super::placing::{NodeSpawner, Placer};
+use super::service::{NodeMsg, Service};
+use super::{Inner, Node, system_runtime};
+use crate::gossip::{Config, Input};
+use crate::net::{
+    Allowlist, AllowlistError, Identity, IdentityError, Limits, Net, NetConfig, NetError,
+    split_address,
+};
+use crate::placement::{Capacity, host};
+
+/// A node that could not start. Nothing of it is left.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum NodeError {
+    /// The identity file.
+    #[error("the identity cannot be used: {0}")]
+    Identity(#[from] IdentityError),
+    /// The list of members.
+    #[error("the list of members cannot be used: {0}")]
+    Members(#[from] AllowlistError),
+    /// The network.
+    #[error(transparent)]
+    Net(#[from] NetError),
+    /// The system gave no thread or no timer.
+    #[error("the system refused a thread for the network: {0}")]
+    System(#[from] std::io::Error),
+    /// The node's own actor.
+    #[error("the node's own actor did not start: {0}")]
+    Service(#[from] SpawnError),
+    /// Two hosted kinds share a name.
+    #[error("two hosted kinds have the name {0:?}: give each its own in `kind!`")]
+    Kind(&'static str),
+}
+
+/// Describes a node that joins a cluster.
+#[derive(Debug, Default)]
+#[must_use = "a node is started by `start`"]
+pub struct NodeBuilder {
+    listen: Option<String>,
+    seeds: Vec<String>,
+    identity: Option<Identity>,
+    identity_file: Option<PathBuf>,
+    members: Option<Allowlist>,
+    members_file: Option<PathBuf>,
+    kinds: Vec<Hosted>,
+    labels: Vec<String>,
+    capacity: Option<Capacity>,
+    nodes_on_host: u32,
+    limits: Limits,
+}
+
+impl NodeBuilder {
+    /// Listens at `address`, such as `/ip4/10.0.0.7/tcp/7000`. Port 0 takes a free one. A node that
+    /// does not listen can join and be joined by nobody.
+    pub fn listen(mut self, address: impl Into<String>) -> Self {
+        self.listen = Some(address.into());
+        self
+    }
+
+    /// Joins the cluster of these nodes, each `/ip4/…/tcp/…/p2p/…`. They are tried until one is
+    /// met.
+    pub fn join<S: Into<String>>(mut self, seeds: impl IntoIterator<Item = S>) -> Self {
+        self.seeds.extend(seeds.into_iter().map(Into::into));
+        self
+    }
+
+    /// Takes the node's secret key from a file that only its owner can read; it is made if there is
+    /// none. Without one, the key lasts as long as the node.
+    pub fn identity(mut self, file: impl AsRef<Path>) -> Self {
+        self.identity_file = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Uses this secret key.
+    pub fn key(mut self, identity: Identity) -> Self {
+        self.identity = Some(identity);
+        self
+    }
+
+    /// Takes the keys of the members from a file, one a line. Nobody else gets a frame decoded.
+    pub fn membership(mut self, file: impl AsRef<Path>) -> Self {
+        self.members_file = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Admits these members and nobody else.
+    pub fn members(mut self, members: Allowlist) -> Self {
+        self.members = Some(members);
+        self
+    }
+
+    /// Lets other nodes start actors of this kind here.
+    pub fn host<A: Kind>(mut self) -> Self {
+        self.kinds.push(Hosted::of::<A>());
+        self
+    }
+
+    /// Carries a label, which demands can refuse.
+    pub fn label(mut self, label: impl Into<String>) -> Self {
+        self.labels.push(label.into());
+        self
+    }
+
+    /// Offers this much, instead of what the host or its cgroup has.
+    pub fn capacity(mut self, capacity: Capacity) -> Self {
+        self.capacity = Some(capacity);
+        self
+    }
+
+    /// Shares the host with other nodes: each of the `nodes` offers an equal part of it.
+    pub fn nodes_on_host(mut self, nodes: u32) -> Self {
+        self.nodes_on_host = nodes;
+        self
+    }
+
+    /// Uses other bounds for the network than the default ones.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Starts the node. It is alive when this returns; others are met as they are found.
+    ///
+    /// # Errors
+    /// [`NodeError`]; nothing is left of it.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    pub async fn start(mut self) -> Result<Node, NodeError> {
+        let identity = self.take_identity()?;
+        let members = self.take_members()?;
+        let seeds = self.seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?;
+        let id = NodeId { key: identity.peer_key(), boot: boot() };
+        let runtime = system_runtime()?;
+        let engine = Engine::new(origin_of(id), Handle::current());
+        let system = engine.beside(runtime.handle().clone());
+        let cluster = Cluster::new(self.foundation(id, &engine, &system, seeds)?);
+        let service = system.spawn(Service::spec(Arc::downgrade(&cluster))).await?;
+        engine.export_as(service_id(id), &service);
+
+        let mut config = NetConfig::new(identity, id.boot, members);
+        config.listen = self.listen.clone();
+        config.limits = self.limits.clone();
+        let door = Arc::new(Door(Arc::downgrade(&cluster)));
+        let starting = runtime.spawn(Net::start(config, door));
+        let net = match starting.await {
+            Ok(started) => started?,
+            Err(failed) => return Err(NodeError::System(std::io::Error::other(failed))),
+        };
+        Ok(assemble(cluster, net, engine, system, runtime))
+    }
+
+    fn foundation(
+        &self,
+        id: NodeId,
+        engine: &Engine,
+        system: &Engine,
+        seeds: Vec<(PeerKey, String)>,
+    ) -> Result<Foundation, NodeError> {
+        let mut kinds = HashMap::new();
+        for hosted in &self.kinds {
+            if kinds.insert(hosted.kind, hosted.clone()).is_some() {
+                return Err(NodeError::Kind(hosted.kind));
+            }
+        }
+        let mut names: Vec<String> = kinds.keys().map(|kind| (*kind).to_owned()).collect();
+        names.sort_unstable();
+        let total = self.capacity.unwrap_or_else(host::detect).share(self.nodes_on_host.max(1));
+        Ok(Foundation {
+            id,
+            engine: engine.clone(),
+            system: system.clone(),
+            kinds,
+            hosting: Hosting::new(total, names, self.labels.clone()),
+            membership: Membership::new(id, seeds, Config::default()),
+            message_bytes_max: self.limits.message_bytes_max,
+        })
+    }
+
+    fn take_identity(&mut self) -> Result<Identity, NodeError> {
+        if let Some(identity) = self.identity.take() {
+            return Ok(identity);
+        }
+        let Some(file) = &self.identity_file else { return Ok(Identity::generate()) };
+        if !file.exists() {
+            let identity = Identity::generate();
+            identity.save(file)?;
+            return Ok(identity);
+        }
+        Ok(Identity::load(file)?)
+    }
+
+    fn take_members(&mut self) -> Result<Allowlist, NodeError> {
+        match (self.members.take(), &self.members_file) {
+            (Some(members), _) => Ok(members),
+            (None, Some(file)) => Ok(Allowlist::load(file)?),
+            (None, None) => Ok(Allowlist::new()),
+        }
+    }
+}
+
+fn assemble(
+    cluster: Arc<Cluster>,
+    net: Net,
+    engine: Engine,
+    system: Engine,
+    runtime: tokio::runtime::Runtime,
+) -> Node {
+    if let Some(address) = net.addresses().first() {
+        cluster.membership.listens_at(address.clone());
+        cluster.hosting.listens_at(address.clone());
+    }
+    cluster.set_net(Some(net));
+    cluster.publish();
+    let placer = Arc::new(Placer::new(cluster.clone()));
+    let tasks = [
+        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
+        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
+        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
+    ];
+    let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
+    Node(Arc::new(Inner {
+        spawner: Arc::new(NodeSpawner(placer.clone())),
+        engine,
+        system,
+        trees: Mutex::default(),
+        cluster: Some(Clustered { cluster, placer, tasks }),
+        runtime: Mutex::new(Some(runtime)),
+    }))
+}
+
+async fn keep<F: Future<Output = ()>>(cluster: Arc<Cluster>, body: impl FnOnce(Arc<Cluster>) -> F) {
+    body(cluster).await;
+}
+
+/// Unix time in milliseconds: larger than any boot of this key, as long as the clock goes forward
+/// between two starts.
+fn boot() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The cluster side of a node.
+pub(super) struct Clustered {
+    cluster: Arc<Cluster>,
+    placer: Arc<Placer>,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Clustered {
+    pub(super) async fn spawn<A: Actor, R>(
+        &self,
+        spec: Spec<A, R>,
+    ) -> Result<ActorRef<A::Msg>, SpawnError> {
+        let (seed, settings) = spec.into_seed_once();
+        let order = Order { id: self.cluster.engine.next_id(), ..Order::new(&settings) };
+        let request = Request { seed, settings, order, previous: None, avoid: Vec::new() };
+        let started = self.placer.clone().place(request).await?;
+        let reference = started.reference.and_then(|any| any.downcast::<ActorRef<A::Msg>>().ok());
+        reference.map(|reference| *reference).ok_or_else(|| {
+            SpawnError::Refused("the actor that started takes other messages".into())
+        })
+    }
+
+    pub(super) async fn leave(&self) {
+        self.cluster.gossip(Input::Leave);
+        if let Some(net) = self.cluster.set_net(None) {
+            // On its own runtime, where its timers are.
+            let stopped = self.cluster.system.runtime().spawn(net.stop()).await;
+            if let Err(failed) = stopped {
+                tracing::warn!(%failed, "the network did not stop in order");
+            }
+        }
+        self.end();
+    }
+
+    fn end(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+impl Drop for Clustered {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Node {
+    /// Describes a node that joins a cluster.
+    pub fn builder() -> NodeBuilder {
+        NodeBuilder::default()
+    }
+
+    /// This life of this node; `None` for a node on its own.
+    #[must_use]
+    pub fn id(&self) -> Option<NodeId> {
+        self.0.cluster.as_ref().map(|clustered| clustered.cluster.id)
+    }
+
+    /// Where others can join it, `/ip4/…/tcp/…/p2p/…`.
+    #[must_use]
+    pub fn addresses(&self) -> Vec<String> {
+        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
+        cluster.and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
+    }
+
+    /// The nodes it knows, itself first. Empty for a node on its own.
+    #[must_use]
+    pub fn members(&self) -> Vec<Member> {
+        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
+        cluster.map(|cluster| cluster.membership.members()).unwrap_or_default()
+    }
+
+    /// The nodes that another node knows, itself first.
+    ///
+    /// # Errors
+    /// As for every call.
+    pub async fn members_of(&self, node: NodeId) -> Result<Vec<Member>, CallError> {
+        let service = self.0.cluster.as_ref().and_then(|c| c.cluster.service(node));
+        let no_cluster = CallError::Rejected(mobula_actors::Why::NoRoute);
+        let service = service.ok_or(no_cluster)?;
+        service.call(|reply| NodeMsg::Members { reply }).await
+    }
+
+    /// Waits until what this node knows of the others satisfies `enough`; false if it does not
+    /// within `timeout`.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn until(&self, timeout: Duration, enough: impl Fn(&[Member]) -> bool) -> bool {
+        let Some(clustered) = &self.0.cluster else { return enough(&[]) };
+        let cluster = &clustered.cluster;
+        let seen = async {
+            loop {
+                let changed = cluster.changed.notified();
+                if enough(&cluster.membership.members()) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(timeout, seen).await.is_ok()
+    }
+}

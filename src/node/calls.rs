@@ -1,0 +1,76 @@
+//! Calls of this node that wait for an answer from another.
+//!
+//! Invariants:
+//! - **D-1** A call is answered, failed or forgotten once; what comes later finds nothing.
+//! - **D-2** The table holds at most [`CALLS_MAX`] calls.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use mobula_actors::carrier::Answer;
+use mobula_actors::id::NodeId;
+use mobula_actors::{CallError, Lost, Why};
+
+/// Calls in flight from one node to all others.
+pub const CALLS_MAX: usize = 65_536;
+
+#[derive(Default)]
+pub(super) struct Calls(Mutex<Table>);
+
+#[derive(Default)]
+struct Table {
+    next: u64,
+    pending: HashMap<u64, Pending>,
+}
+
+struct Pending {
+    answer: Arc<dyn Answer>,
+    /// The node the message left for, once it has left.
+    sent_to: Option<NodeId>,
+}
+
+impl Calls {
+    pub(super) fn register(&self, answer: Arc<dyn Answer>) -> Result<u64, Why> {
+        let mut table = self.table();
+        if table.pending.len() >= CALLS_MAX {
+            return Err(Why::TooManyCalls);
+        }
+        table.next += 1;
+        let number = table.next;
+        table.pending.insert(number, Pending { answer, sent_to: None });
+        Ok(number)
+    }
+
+    pub(super) fn sent(&self, number: u64, node: NodeId) {
+        if let Some(pending) = self.table().pending.get_mut(&number) {
+            pending.sent_to = Some(node);
+        }
+    }
+
+    pub(super) fn take(&self, number: u64) -> Option<Arc<dyn Answer>> {
+        self.table().pending.remove(&number).map(|pending| pending.answer)
+    }
+
+    pub(super) fn fail(&self, number: u64, error: CallError) {
+        if let Some(answer) = self.take(number) {
+            answer.fail(error);
+        }
+    }
+
+    /// The connection to `node` is gone: what left for it may have run.
+    pub(super) fn disconnected(&self, node: NodeId) {
+        let lost: Vec<_> = {
+            let mut table = self.table();
+            let gone = |pending: &Pending| pending.sent_to == Some(node);
+            table.pending.extract_if(|_, pending| gone(pending)).collect()
+        };
+        for (_, pending) in lost {
+            pending.answer.fail(CallError::Unknown(Lost::Disconnected));
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that can panic runs under this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,380 @@
+//! The actors that run on this node because placement put them here, and the books of what they
+//! take.
+//!
+//! Invariants:
+//! - **J-1** Nothing starts here without a reservation that was admitted with fresh figures.
+//! - **J-2** A run older than one that is known here is not started; a newer one ends the older.
+//! - **J-3** The end of a run is told to its home until the home says that it knows, or is dead.
+//! - **J-4** Of an actor's checkpoints one is on its way and one, the newest, waits.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mobula_actors::demand::Demand;
+use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::spawner::{Local, Notice, Order, Request, Seed, Watch, start_here};
+use mobula_actors::{Control, Exit, Payload, Settings, SpawnError};
+
+use super::cluster::Cluster;
+use super::membership::record;
+use super::service::NodeMsg;
+use crate::gossip::Input;
+use crate::placement::{Capacity, Ledger, Verdict, check};
+
+/// How long actors whose home died go on, so that a restarted home can find them.
+pub const ORPHAN_GRACE: Duration = Duration::from_secs(30);
+/// How long a home may take to say that it holds a checkpoint.
+pub const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between two attempts to tell a home of an end.
+const TELL_AGAIN: Duration = Duration::from_millis(200);
+
+pub(super) struct Hosting {
+    books: Mutex<Books>,
+    running: Mutex<HashMap<ActorId, Guest>>,
+    labels: Vec<String>,
+    kinds: Vec<String>,
+    address: OnceLock<String>,
+}
+
+struct Books {
+    ledger: Ledger,
+    /// Counts the changes, so that a chooser here can tell fresh figures from old ones.
+    version: u64,
+}
+
+struct Guest {
+    /// `None` while it starts.
+    control: Option<Arc<dyn Control>>,
+    home: NodeId,
+    epoch: Epoch,
+    sending: bool,
+    waiting: Option<Checkpoint>,
+}
+
+struct Checkpoint {
+    actor: ActorId,
+    epoch: Epoch,
+    sequence: u64,
+    state: Bytes,
+    stored: Box<dyn FnOnce() + Send>,
+}
+
+impl Hosting {
+    pub(super) fn new(total: Capacity, kinds: Vec<String>, labels: Vec<String>) -> Self {
+        Self {
+            books: Mutex::new(Books { ledger: Ledger::new(total), version: 1 }),
+            running: Mutex::default(),
+            labels,
+            kinds,
+            address: OnceLock::new(),
+        }
+    }
+
+    pub(super) fn listens_at(&self, address: String) {
+        // Set once, when the node has begun to listen.
+        let _ = self.address.set(address);
+    }
+
+    /// The version of the figures, and what is free.
+    pub(super) fn figures(&self) -> (u64, Capacity) {
+        let books = self.books();
+        (books.version, books.ledger.free())
+    }
+
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self) -> MutexGuard<'_, HashMap<ActorId, Guest>> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What a home asks a node to start.
+pub(super) struct Commission {
+    pub(super) seed: Arc<dyn Seed>,
+    pub(super) settings: Settings,
+    /// Its watch says only whether somebody supervises the actor at home.
+    pub(super) order: Order,
+    pub(super) home: NodeId,
+    pub(super) reservation: u128,
+}
+
+impl Cluster {
+    /// Holds room for an actor, or says why not.
+    pub(super) fn reserve(
+        &self,
+        reservation: u128,
+        actor: ActorId,
+        epoch: Epoch,
+        kind: &str,
+        demand: &Demand,
+    ) -> Result<Verdict, String> {
+        let hosting = &self.hosting;
+        check(kind, demand, &hosting.kinds, &hosting.labels).map_err(|unfit| unfit.to_string())?;
+        let now = self.membership.now();
+        let verdict = {
+            let mut books = hosting.books();
+            books.version += 1;
+            books.ledger.reserve(now, reservation, actor, epoch, demand)
+        };
+        self.publish();
+        Ok(verdict)
+    }
+
+    /// Starts what was reserved, and returns when it is alive.
+    pub(super) async fn host(
+        self: Arc<Self>,
+        commission: Commission,
+    ) -> Result<Arc<dyn Control>, SpawnError> {
+        let Commission { seed, settings, mut order, home, reservation } = commission;
+        let (actor, epoch) = (order.id, order.epoch);
+        let previous = self.make_way(actor, epoch)?;
+        let now = self.membership.now();
+        let opened = self.hosting.books().ledger.start(now, reservation);
+        opened.map_err(|why| SpawnError::Refused(why.to_string()))?;
+        let guest = Guest { control: None, home, epoch, sending: false, waiting: None };
+        self.hosting.running().insert(actor, guest);
+        let supervised = order.watch.is_some();
+        let watch = HostWatch { cluster: Arc::downgrade(&self), home, supervised };
+        order.watch = Some(Arc::new(watch));
+        let previous = previous.map(|control| Arc::new(Local(control)) as Arc<_>);
+        let request = Request { seed, settings, order, previous, avoid: Vec::new() };
+        let started = start_here(&self.engine, &request).await;
+        match started {
+            Ok(control) => {
+                self.settle(actor, epoch, supervised, control.clone());
+                Ok(control)
+            }
+            Err(error) => {
+                // A cell that waited here for this run goes on waiting, if its home knows of it.
+                self.release(actor, epoch);
+                if let Some(control) = &request.previous.and_then(|child| child.control()) {
+                    self.settle(actor, epoch, supervised, control.clone());
+                } else {
+                    self.hosting.running().remove(&actor);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// The cell of the last run, if it waits here for the next; ends what is older (J-2).
+    fn make_way(
+        &self,
+        actor: ActorId,
+        epoch: Epoch,
+    ) -> Result<Option<Arc<dyn Control>>, SpawnError> {
+        let mut running = self.hosting.running();
+        let Some(guest) = running.get(&actor) else { return Ok(None) };
+        if guest.epoch >= epoch {
+            return Err(SpawnError::Start(Exit::Fenced(guest.epoch)));
+        }
+        let books = self.hosting.books();
+        let over = !books.ledger.is_running(actor, guest.epoch);
+        drop(books);
+        let control = guest.control.clone();
+        if let Some(control) = control.as_ref().filter(|control| over && !control.has_ended()) {
+            return Ok(Some(control.clone()));
+        }
+        // The home took this run for dead: it is ended, and its mailbox with it.
+        if let Some(control) = control {
+            control.kill(Exit::Fenced(epoch));
+            control.retire();
+        }
+        running.remove(&actor);
+        Ok(None)
+    }
+
+    fn settle(&self, actor: ActorId, epoch: Epoch, supervised: bool, control: Arc<dyn Control>) {
+        if let Some(guest) = self.hosting.running().get_mut(&actor) {
+            guest.control = Some(control.clone());
+        }
+        // One that nobody starts again may have ended before it was entered.
+        if !supervised && !self.hosting.books().ledger.is_running(actor, epoch) {
+            self.hosting.running().remove(&actor);
+            control.retire();
+        }
+    }
+
+    fn release(&self, actor: ActorId, epoch: Epoch) {
+        {
+            let mut books = self.hosting.books();
+            books.version += 1;
+            books.ledger.release(actor, epoch);
+        }
+        self.publish();
+    }
+
+    /// Tells the others what this node has.
+    pub(super) fn publish(&self) {
+        let hosting = &self.hosting;
+        let (total, free) = {
+            let books = hosting.books();
+            (books.ledger.total(), books.ledger.free())
+        };
+        let address = hosting.address.get().cloned().unwrap_or_default();
+        let record = record(total, free, hosting.kinds.clone(), hosting.labels.clone(), address);
+        self.gossip(Input::LocalRecord(record));
+    }
+
+    /// Frees what was reserved and not started in time.
+    pub(super) async fn keep_books(&self) {
+        let mut interval = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            interval.tick().await;
+            let now = self.membership.now();
+            let expired = {
+                let mut books = self.hosting.books();
+                let expired = books.ledger.expire(now);
+                books.version += u64::from(expired > 0);
+                expired
+            };
+            if expired > 0 {
+                self.publish();
+            }
+        }
+    }
+
+    pub(super) fn end_guest(&self, actor: ActorId, exit: Exit, kill: bool) {
+        let control = self.hosting.running().get(&actor).and_then(|guest| guest.control.clone());
+        let control = control.or_else(|| self.engine.exported(actor).map(|i| i.control()));
+        let Some(control) = control else { return };
+        if kill { control.kill(exit) } else { control.stop(exit) }
+    }
+
+    pub(super) fn retire_guest(&self, actor: ActorId) {
+        let guest = self.hosting.running().remove(&actor);
+        if let Some(control) = guest.and_then(|guest| guest.control) {
+            control.retire();
+        }
+    }
+
+    /// Actors whose home is dead go on for a while, then end.
+    pub(super) fn home_is_dead(&self, home: NodeId) {
+        let orphans = self.guests_of(home);
+        let Some(cluster) = self.arc() else { return };
+        if orphans.is_empty() {
+            return;
+        }
+        self.system.runtime().spawn(async move {
+            tokio::time::sleep(ORPHAN_GRACE).await;
+            for actor in orphans {
+                tracing::warn!(%actor, %home, "an actor ends: its home is dead");
+                cluster.end_guest(actor, Exit::Shutdown, false);
+                cluster.retire_guest(actor);
+            }
+        });
+    }
+
+    fn guests_of(&self, home: NodeId) -> Vec<ActorId> {
+        let running = self.hosting.running();
+        running.iter().filter(|(_, guest)| guest.home == home).map(|(actor, _)| *actor).collect()
+    }
+
+    /// The others hold this node dead: its guests have been started elsewhere.
+    pub(super) fn fenced(&self) {
+        let guests: Vec<Guest> = self.hosting.running().drain().map(|(_, guest)| guest).collect();
+        for guest in guests {
+            let Some(control) = guest.control else { continue };
+            control.kill(Exit::Fenced(guest.epoch.next()));
+            control.retire();
+        }
+    }
+
+    fn hand_over(self: Arc<Self>, home: NodeId, checkpoint: Checkpoint) {
+        let actor = checkpoint.actor;
+        if home == self.id {
+            let Checkpoint { actor, epoch, sequence, state, stored } = checkpoint;
+            return self.child_checkpoint(actor, epoch, sequence, state, stored);
+        }
+        {
+            let mut running = self.hosting.running();
+            // A run that is just starting is not in the table yet; it has time for another one.
+            let Some(guest) = running.get_mut(&actor) else { return };
+            if guest.sending {
+                guest.waiting = Some(checkpoint);
+                return;
+            }
+            guest.sending = true;
+        }
+        let runtime = self.system.runtime().clone();
+        runtime.spawn(async move {
+            let mut next = Some(checkpoint);
+            while let Some(checkpoint) = next.take() {
+                self.send_checkpoint(home, checkpoint).await;
+                let mut running = self.hosting.running();
+                let Some(guest) = running.get_mut(&actor) else { return };
+                next = guest.waiting.take();
+                guest.sending = next.is_some();
+            }
+        });
+    }
+
+    async fn send_checkpoint(&self, home: NodeId, checkpoint: Checkpoint) {
+        let Checkpoint { actor, epoch, sequence, state, stored } = checkpoint;
+        let Some(service) = self.service(home) else { return };
+        let held = service
+            .call(|stored| NodeMsg::Checkpoint {
+                actor,
+                epoch,
+                sequence,
+                state: Payload(state),
+                stored,
+            })
+            .within(CHECKPOINT_TIMEOUT)
+            .await;
+        match held {
+            Ok(()) => stored(),
+            // The next one supersedes it.
+            Err(why) => tracing::debug!(%actor, sequence, %why, "a checkpoint is not held"),
+        }
+    }
+
+    /// Tells the home of an end until it knows (J-3).
+    async fn report_end(self: Arc<Self>, home: NodeId, actor: ActorId, epoch: Epoch, exit: Exit) {
+        while !self.membership.is_gone(home) {
+            let Some(service) = self.service(home) else { return };
+            let exit = exit.clone();
+            let told = service.call(|known| NodeMsg::Ended { actor, epoch, exit, known }).await;
+            if told.is_ok() {
+                return;
+            }
+            tokio::time::sleep(TELL_AGAIN).await;
+        }
+    }
+}
+
+/// Passes what a guest says on to its home.
+struct HostWatch {
+    cluster: std::sync::Weak<Cluster>,
+    home: NodeId,
+    supervised: bool,
+}
+
+impl Watch for HostWatch {
+    fn notice(&self, notice: Notice) {
+        let Some(cluster) = self.cluster.upgrade() else { return };
+        match notice {
+            Notice::Ended { actor, epoch, exit } => {
+                cluster.release(actor, epoch);
+                if !self.supervised {
+                    cluster.retire_guest(actor);
+                }
+                if self.home == cluster.id {
+                    cluster.child_ended(actor, epoch, exit);
+                } else {
+                    let runtime = cluster.system.runtime().clone();
+                    runtime.spawn(cluster.report_end(self.home, actor, epoch, exit));
+                }
+            }
+            Notice::Checkpoint { actor, epoch, sequence, state, stored } => {
+                let checkpoint = Checkpoint { actor, epoch, sequence, state, stored };
+                cluster.hand_over(self.home, checkpoint);
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What comes in from the network. Called from connection tasks: nothing here waits.
+//!
+//! Invariants:
+//! - **I-1** A message reaches only actors in the export table.
+//! - **I-2** A message that is not run is answered: each of its calls hears why.
+//! - **I-3** Messages that were queued and never written answer `Rejected`; those that were
+//!   written, `Unknown`.
+
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use mobula_actors::carrier::{Carrier, Inbox};
+use mobula_actors::id::{ActorId, NodeId, PeerKey};
+use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
+use mobula_actors::{CallError, Why};
+
+use super::cluster::Cluster;
+use super::frames::{
+    self, CREDIT, CreditHead, GONE, GOSSIP, GoneHead, MESSAGE, MessageHead, REPLY, ReplyHead,
+};
+use crate::gossip::Input;
+use crate::net::{DialOutcome, Inbound, Link, Message};
+
+/// The network's way into a node that may be going away.
+pub(super) struct Door(pub(super) Weak<Cluster>);
+
+impl Inbound for Door {
+    fn connected(&self, node: NodeId, link: Link, address: String) {
+        let Some(cluster) = self.0.upgrade() else { return };
+        cluster.add_link(node, link);
+        cluster.gossip(Input::Connected { key: node.key, boot: node.boot, address });
+        cluster.watch_again(node);
+        cluster.changed.notify_waiters();
+    }
+
+    fn disconnected(&self, node: NodeId, bye: bool, unwritten: Vec<Message>) {
+        let Some(cluster) = self.0.upgrade() else { return };
+        cluster.remove_link(node);
+        for message in unwritten {
+            cluster.never_left(message);
+        }
+        cluster.calls.disconnected(node);
+        cluster.spending.end(node);
+        cluster.granting.end(node);
+        cluster.gossip(Input::ConnectionClosed { key: node.key, bye });
+        cluster.changed.notify_waiters();
+    }
+
+    fn dial_outcome(&self, peer: PeerKey, outcome: DialOutcome) {
+        let Some(cluster) = self.0.upgrade() else { return };
+        tracing::debug!(me = %cluster.id, %peer, ?outcome, "a dial failed");
+        cluster.gossip(match outcome {
+            DialOutcome::Refused => Input::DialRefused { key: peer },
+            _ => Input::DialFailed { key: peer },
+        });
+    }
+
+    fn message(&self, from: NodeId, _: &Link, message: Message) {
+        let Some(cluster) = self.0.upgrade() else { return };
+        let understood = match message.kind {
+            MESSAGE => cluster.deliver(from, message),
+            REPLY => cluster.answered(from, message),
+            CREDIT => cluster.funded(from, &message),
+            GONE => cluster.not_there(from, &message),
+            GOSSIP => {
+                cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
+                Some(())
+            }
+            _ => None,
+        };
+        if understood.is_none() {
+            tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
+            cluster.net(|net| net.close(&from.key, false));
+        }
+    }
+}
+
+impl Cluster {
+    /// Puts a message into its actor's mailbox. `None` if it is malformed.
+    fn deliver(&self, from: NodeId, message: Message) -> Option<()> {
+        let (head, behind) = frames::split::<MessageHead>(&message.head)?;
+        if head.calls.len() > REPLIES_PER_MESSAGE_MAX {
+            return None;
+        }
+        let (body, payloads) = head.parts.cut(behind, message.payload)?;
+        let Some(inbound) = self.engine.exported(head.actor) else {
+            self.refuse(head.calls(from), &Why::NoRoute);
+            self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
+            return Some(());
+        };
+        let carrier: Arc<dyn Carrier> = self.arc()?;
+        // A deadline too far away to be a time is none.
+        let deadline =
+            head.rest_us.and_then(|rest| Instant::now().checked_add(Duration::from_micros(rest)));
+        let credit = self.line_of(from, head.actor);
+        let inbox = Inbox { from, head: &body, payloads, deadline, credit };
+        let extra = Self::extra(inbound.control().capacity());
+        if let Err(why) = inbound.deliver(&carrier, inbox, extra) {
+            tracing::debug!(%from, actor = %head.actor, %why, "a message was refused");
+            self.refuse(head.calls(from), &why);
+            self.return_credit(credit);
+        }
+        Some(())
+    }
+
+    /// The node's own actors need no credit.
+    fn line_of(&self, from: NodeId, actor: ActorId) -> u32 {
+        if actor.number == 0 {
+            return 0;
+        }
+        self.granting.received(from, actor).unwrap_or(0)
+    }
+
+    fn answered(&self, from: NodeId, message: Message) -> Option<()> {
+        let (head, behind) = frames::split::<ReplyHead>(&message.head)?;
+        match head.outcome {
+            Ok(()) => {
+                let (body, payloads) = head.parts.cut(behind, message.payload)?;
+                self.answer_here(from, head.number, &body, payloads);
+            }
+            Err(error) => self.calls.fail(head.number, error),
+        }
+        Some(())
+    }
+
+    fn funded(&self, from: NodeId, message: &Message) -> Option<()> {
+        let (head, _) = frames::split::<CreditHead>(&message.head)?;
+        self.spending.granted(from, head.actor, head.messages);
+        Some(())
+    }
+
+    fn not_there(&self, from: NodeId, message: &Message) -> Option<()> {
+        let (head, _) = frames::split::<GoneHead>(&message.head)?;
+        self.routes().not_there(head.actor, from);
+        self.changed.notify_waiters();
+        Some(())
+    }
+
+    /// A message that was queued when the connection ended (I-3).
+    fn never_left(&self, message: Message) {
+        if message.kind != MESSAGE {
+            return;
+        }
+        let Some((head, _)) = frames::split::<MessageHead>(&message.head) else { return };
+        if head.calls.is_empty() {
+            tracing::debug!(actor = %head.actor, "a cast was lost with its connection");
+        }
+        let error = CallError::Rejected(Why::Unreachable);
+        for call in head.calls(self.id) {
+            self.reply(call, Err(error.clone()));
+        }
+    }
+}

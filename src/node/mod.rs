@@ -1,0 +1,206 @@
+//! A node: the engine that runs its actors, and, if it is part of a cluster, everything that
+//! connects it to the others.
+//!
+//! ```text
+//! Node ── Engine (actors of the user)        Engine beside it (supervisors, the node's own actor)
+//!   └─ Cluster ── carrier of messages: calls, credit, routes, frames
+//!        ├─ inbound     from the network into mailboxes
+//!        ├─ membership  drives gossip: who is there
+//!        ├─ placing     starts actors where they fit;  children: where those of this home run
+//!        ├─ hosting     what runs here for others, and its books
+//!        ├─ watches     monitors of actors elsewhere
+//!        └─ service     the node's own actor: how nodes ask each other
+//! ```
+//!
+//! Network, membership and supervision run on a small runtime of their own, so that a handler that
+//! never yields cannot cost the node its life.
+
+#[cfg(feature = "net")]
+mod builder;
+#[cfg(feature = "net")]
+mod calls;
+#[cfg(feature = "net")]
+mod children;
+#[cfg(feature = "net")]
+mod cluster;
+#[cfg(feature = "net")]
+mod credit;
+#[cfg(feature = "net")]
+mod frames;
+#[cfg(feature = "net")]
+mod hosting;
+#[cfg(feature = "net")]
+mod inbound;
+#[cfg(feature = "net")]
+mod membership;
+#[cfg(feature = "net")]
+mod placing;
+#[cfg(feature = "net")]
+mod routes;
+#[cfg(feature = "net")]
+mod service;
+#[cfg(feature = "net")]
+mod watches;
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use mobula_actors::spawner::Spawner;
+use mobula_actors::{Actor, ActorRef, Engine, NameError, Spec, SpawnError};
+use mobula_supervision::{SuperviseError, SupervisorSpec, Tree, supervise};
+use tokio::runtime::{Builder, Handle, Runtime};
+
+#[cfg(feature = "net")]
+pub use builder::{NodeBuilder, NodeError};
+#[cfg(feature = "net")]
+pub use membership::{Member, Standing};
+
+/// Limits and defaults of this room, by name.
+#[cfg(feature = "net")]
+pub mod limits {
+    pub use super::calls::CALLS_MAX;
+    pub use super::children::WAITING_MAX;
+    pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
+    pub use super::hosting::{CHECKPOINT_TIMEOUT, ORPHAN_GRACE};
+    pub use super::membership::REDIAL_INTERVAL;
+    pub use super::placing::RESERVE_TIMEOUT;
+    pub use super::routes::ROUTES_MAX;
+}
+
+/// A running node. Cheap to clone; all clones are one.
+///
+/// It must be made inside a tokio runtime: its actors run there. Dropping the last clone ends the
+/// node without a good-bye; [`Node::stop`] is the orderly end.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    engine: Engine,
+    system: Engine,
+    spawner: Arc<dyn Spawner>,
+    trees: Mutex<Vec<Tree>>,
+    #[cfg(feature = "net")]
+    cluster: Option<builder::Clustered>,
+    /// Taken by the end of the node, which must not wait for it inside a runtime.
+    runtime: Mutex<Option<Runtime>>,
+}
+
+impl Node {
+    /// A node on its own: actors, names and supervision, and no network.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime, as `tokio::spawn` does.
+    #[must_use]
+    pub fn local() -> Self {
+        let engine = Engine::new(1, Handle::current());
+        let (runtime, system) = match system_runtime() {
+            Ok(runtime) => {
+                let system = engine.beside(runtime.handle().clone());
+                (Some(runtime), system)
+            }
+            // Without a thread for a runtime of their own, supervisors share the user's.
+            Err(_) => (None, engine.clone()),
+        };
+        Self(Arc::new(Inner {
+            spawner: Arc::new(engine.clone()),
+            engine,
+            system,
+            trees: Mutex::default(),
+            #[cfg(feature = "net")]
+            cluster: None,
+            runtime: Mutex::new(runtime),
+        }))
+    }
+
+    /// Starts a tree of supervised actors, and returns when all its children are alive.
+    ///
+    /// # Errors
+    /// The child that did not start; those before it have been stopped.
+    pub async fn supervise(&self, spec: SupervisorSpec) -> Result<Tree, SuperviseError> {
+        let tree = supervise(&self.0.system, self.0.spawner.clone(), spec).await?;
+        self.0.trees.lock().unwrap_or_else(PoisonError::into_inner).push(tree.clone());
+        Ok(tree)
+    }
+
+    /// Gives an actor a name on this node until its present run ends.
+    ///
+    /// # Errors
+    /// [`NameError::Taken`] or [`NameError::Ended`]; nothing has changed.
+    pub fn register<M: Send + 'static>(
+        &self,
+        name: &str,
+        actor: &ActorRef<M>,
+    ) -> Result<(), NameError> {
+        self.0.engine.register(name, actor)
+    }
+
+    /// The actor that has a name on this node.
+    ///
+    /// # Errors
+    /// [`NameError::Unknown`] or [`NameError::OtherProtocol`].
+    pub fn lookup<M: Send + 'static>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
+        self.0.engine.lookup(name)
+    }
+
+    /// Starts an actor where its spec allows, and waits until it is alive.
+    ///
+    /// # Errors
+    /// [`SpawnError`]; nothing is left behind.
+    pub async fn spawn<A: Actor, R>(
+        &self,
+        spec: Spec<A, R>,
+    ) -> Result<ActorRef<A::Msg>, SpawnError> {
+        #[cfg(feature = "net")]
+        if let Some(clustered) = &self.0.cluster {
+            return clustered.spawn(spec).await;
+        }
+        self.0.engine.spawn(spec).await
+    }
+
+    /// Ends the node in order: trees first, in reverse of their start, then what else it knows,
+    /// then the network.
+    pub async fn stop(&self) {
+        let trees = std::mem::take(&mut *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner));
+        for tree in trees.iter().rev() {
+            tree.stop(STOP_TIMEOUT).await;
+        }
+        self.0.engine.stop();
+        #[cfg(feature = "net")]
+        if let Some(clustered) = &self.0.cluster {
+            clustered.leave().await;
+        }
+        self.0.end();
+    }
+}
+
+/// How long a tree may take to stop before what is left of it is killed.
+pub const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(25);
+
+fn system_runtime() -> std::io::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("mobula-system")
+        .enable_all()
+        .build()
+}
+
+impl Inner {
+    fn end(&self) {
+        if let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.engine.stop();
+        self.end();
+    }
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Node({:?})", self.0.engine)
+    }
+}

@@ -1,0 +1,320 @@
+//! Starts actors where their specs allow: the node's side of `Spawner`.
+//!
+//! One placement is a conversation: choose by the view, ask the target to reserve, and have it
+//! start what it granted. The target decides; this side only guesses well.
+//!
+//! Invariants:
+//! - **L-1** A start that failed leaves nothing behind: the reservation is consumed or expires,
+//!   and an actor that came to life too late is told to end.
+//! - **L-2** A child whose run ended for a reason of its own is started again on its cell, where
+//!   its mailbox waits, if its node still has the room.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use mobula_actors::carrier::{Address, BoxFuture, Carrier};
+use mobula_actors::demand::Place;
+use mobula_actors::id::{ActorId, NodeId};
+use mobula_actors::spawner::{
+    Child, Local, Request, Site, Spawner, Started, start_here,
+};
+use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
+
+use super::cluster::{Cluster, origin_of};
+use super::hosting::Commission;
+use super::service::{NodeMsg, StartOrder};
+use crate::machine::{Rng, Time};
+use crate::placement::{Attempt, Debits, PLACED_WITHIN, Step, Verdict, Where};
+
+/// How long a node may take to say whether it has room.
+pub const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// What the answer to a start may take on its way, beyond the time of the start itself.
+const ANSWER_SLACK: Duration = Duration::from_secs(2);
+
+/// Starts the children of this node's supervisors, here and elsewhere.
+pub(super) struct Placer {
+    cluster: Arc<Cluster>,
+    choice: Mutex<Choice>,
+}
+
+/// What all placements of a node share.
+struct Choice {
+    debits: Debits<NodeId>,
+    rng: Rng,
+    reservations: u64,
+}
+
+enum Next {
+    Ask(NodeId, u128),
+    Wait(Time),
+}
+
+impl Placer {
+    pub(super) fn new(cluster: Arc<Cluster>) -> Self {
+        let seed = origin_of(cluster.id) ^ 0x9E37;
+        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations: 0 };
+        Self { cluster, choice: Mutex::new(choice) }
+    }
+
+    /// Starts a run where its spec allows.
+    pub(super) async fn place(self: Arc<Self>, request: Request) -> Result<Started, SpawnError> {
+        let carrier: Arc<dyn Carrier> = self.cluster.clone();
+        if request.seed.encode(&carrier).is_none() {
+            return self.keep_here(&carrier, &request).await;
+        }
+        let (actor, epoch) = (request.order.id, request.order.epoch);
+        self.cluster.children.ordered(actor, epoch, request.order.watch.clone());
+        let node = match self.again(&request).await {
+            Some(started) => started?,
+            None => self.find_node(&request).await?,
+        };
+        if !self.cluster.children.started(actor, epoch, node) {
+            self.cluster.tell(node, NodeMsg::End { actor, exit: Exit::Killed, kill: true });
+            return Err(SpawnError::Start(Exit::Killed));
+        }
+        self.cluster.changed.notify_waiters();
+        Ok(self.started(&carrier, &request, node))
+    }
+
+    /// A child that can only run here.
+    async fn keep_here(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        request: &Request,
+    ) -> Result<Started, SpawnError> {
+        if request.settings.place != Place::Here {
+            let kind = request.seed.kind().to_owned();
+            return Err(SpawnError::NotPortable { kind });
+        }
+        let control = start_here(&self.cluster.engine, request).await?;
+        let site = Site { control: Some(&control), cluster: None };
+        let reference = request.seed.refer(&carrier.engine(), &site);
+        Ok(Started { child: Arc::new(Local(control)), reference })
+    }
+
+    fn started(&self, carrier: &Arc<dyn Carrier>, request: &Request, node: NodeId) -> Started {
+        let (actor, epoch) = (request.order.id, request.order.epoch);
+        let address = Address { actor, epoch, node, home: self.cluster.id };
+        let site = Site { control: None, cluster: Some((carrier.clone(), address)) };
+        let reference = request.seed.refer(&carrier.engine(), &site);
+        let child = Placed { cluster: self.cluster.clone(), actor, node };
+        Started { child: Arc::new(child), reference }
+    }
+
+    /// Starts another run where the last one was (L-2); `None` if it cannot go on there.
+    async fn again(&self, request: &Request) -> Option<Result<NodeId, SpawnError>> {
+        let node = request.previous.as_ref()?.node().unwrap_or(self.cluster.id);
+        let reservation = self.choice().next_reservation(self.cluster.id);
+        match self.reserve(node, reservation, request).await {
+            Ok(Ok(Verdict::Granted { .. })) => {
+                Some(self.start_at(node, reservation, request).await.map(|()| node))
+            }
+            _ => {
+                self.cluster.tell(node, NodeMsg::Retire { actor: request.order.id });
+                None
+            }
+        }
+    }
+
+    async fn find_node(&self, request: &Request) -> Result<NodeId, SpawnError> {
+        let wanted = crate::placement::Request {
+            kind: request.seed.kind().to_owned(),
+            demand: request.settings.demand.clone(),
+            place: Where::new(request.settings.place, self.cluster.id),
+            avoid: request.avoid.clone(),
+        };
+        let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
+        loop {
+            let (node, reservation) = match self.next(&mut attempt)? {
+                Next::Ask(node, reservation) => (node, reservation),
+                Next::Wait(until) => {
+                    let now = self.cluster.membership.now();
+                    tokio::time::sleep(until.since(now)).await;
+                    continue;
+                }
+            };
+            match self.reserve(node, reservation, request).await {
+                Ok(Ok(Verdict::Granted { .. })) => {
+                    return self.start_at(node, reservation, request).await.map(|()| node);
+                }
+                Ok(Ok(Verdict::Rejected { free, .. })) => {
+                    attempt.rejected(node, free, &mut self.choice().debits);
+                }
+                Ok(Err(_)) | Err(_) => attempt.unanswered(node),
+            }
+        }
+    }
+
+    fn next(&self, attempt: &mut Attempt<NodeId>) -> Result<Next, SpawnError> {
+        let here = self.cluster.hosting.figures();
+        self.cluster.membership.with_candidates(here, |now, view| {
+            let mut choice = self.choice();
+            let Choice { debits, rng, .. } = &mut *choice;
+            match attempt.next(now, view, debits, rng) {
+                Step::Ask(node) => Ok(Next::Ask(node, choice.next_reservation(self.cluster.id))),
+                Step::Wait { until } => Ok(Next::Wait(until)),
+                Step::Fail(why) => Err(SpawnError::NoCapacity(why.to_string())),
+            }
+        })
+    }
+
+    async fn reserve(
+        &self,
+        node: NodeId,
+        reservation: u128,
+        request: &Request,
+    ) -> Result<Result<Verdict, String>, CallError> {
+        let (actor, epoch) = (request.order.id, request.order.epoch);
+        let kind = request.seed.kind();
+        let demand = &request.settings.demand;
+        if node == self.cluster.id {
+            return Ok(self.cluster.reserve(reservation, actor, epoch, kind, demand));
+        }
+        let service = self.cluster.service(node).ok_or(CallError::Rejected(Why::NoRoute))?;
+        let (kind, demand) = (kind.to_owned(), demand.clone());
+        service
+            .call(|verdict| NodeMsg::Reserve { reservation, actor, epoch, kind, demand, verdict })
+            .within(RESERVE_TIMEOUT)
+            .await
+    }
+
+    async fn start_at(
+        &self,
+        node: NodeId,
+        reservation: u128,
+        request: &Request,
+    ) -> Result<(), SpawnError> {
+        if node == self.cluster.id {
+            let commission = Commission {
+                seed: request.seed.clone(),
+                settings: request.settings.clone(),
+                order: request.order.clone(),
+                home: self.cluster.id,
+                reservation,
+            };
+            return self.cluster.clone().host(commission).await.map(|_| ());
+        }
+        let started = self.start_there(node, reservation, request).await;
+        if let Err(SpawnError::Node(CallError::Unknown(_))) = &started {
+            // It may have come to life after all (L-1).
+            let (actor, exit) = (request.order.id, Exit::Killed);
+            self.cluster.tell(node, NodeMsg::End { actor, exit, kill: true });
+            self.cluster.tell(node, NodeMsg::Retire { actor });
+        }
+        started
+    }
+
+    async fn start_there(
+        &self,
+        node: NodeId,
+        reservation: u128,
+        request: &Request,
+    ) -> Result<(), SpawnError> {
+        let carrier: Arc<dyn Carrier> = self.cluster.clone();
+        let args = request.seed.encode(&carrier);
+        let args = args.ok_or_else(|| SpawnError::Refused("its arguments are used up".into()))?;
+        let mut args = args.map_err(|why| SpawnError::Node(CallError::Rejected(why)))?;
+        if !args.calls.is_empty() || !args.payloads.is_empty() {
+            let why = "arguments carry no replies and no payloads to another node";
+            return Err(SpawnError::Refused(why.into()));
+        }
+        let bytes = Bytes::from(std::mem::take(&mut args.head));
+        let Request { settings, order, seed, .. } = request;
+        let timeout = settings.start_timeout;
+        let service = self.cluster.service(node);
+        let service = service.ok_or(SpawnError::Node(CallError::Rejected(Why::NoRoute)))?;
+        let kind = seed.kind().to_owned();
+        let answer = service
+            .call(|started| {
+                NodeMsg::Start(Box::new(StartOrder {
+                    reservation,
+                    home: self.cluster.id,
+                    kind,
+                    args: Payload(bytes),
+                    actor: order.id,
+                    epoch: order.epoch,
+                    checkpoint: order.checkpoint.clone().map(Payload),
+                    mailbox_messages: settings.mailbox_messages as u64,
+                    restart: settings.restart,
+                    supervised: order.watch.is_some(),
+                    start_timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+                    started,
+                }))
+            })
+            .within(timeout.saturating_add(ANSWER_SLACK))
+            .await;
+        match answer {
+            Ok(started) => started,
+            Err(CallError::Unknown(Lost::Disconnected)) => {
+                Err(SpawnError::Start(Exit::NodeDead(node)))
+            }
+            Err(error) => Err(SpawnError::Node(error)),
+        }
+    }
+
+    fn choice(&self) -> MutexGuard<'_, Choice> {
+        // The choosers are total: nothing under this lock panics.
+        self.choice.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Choice {
+    /// Unique in the cluster: the node's origin and a counter.
+    fn next_reservation(&mut self, me: NodeId) -> u128 {
+        self.reservations += 1;
+        u128::from(origin_of(me)) << 64 | u128::from(self.reservations)
+    }
+}
+
+/// The spawner that supervisors of this node use.
+#[derive(Clone)]
+pub(super) struct NodeSpawner(pub(super) Arc<Placer>);
+
+impl Spawner for NodeSpawner {
+    fn next_id(&self) -> ActorId {
+        self.0.cluster.engine.next_id()
+    }
+
+    fn start(&self, request: Request) -> BoxFuture<'static, Result<Started, SpawnError>> {
+        Box::pin(self.0.clone().place(request))
+    }
+}
+
+/// A child that placement put on some node, this one or another.
+struct Placed {
+    cluster: Arc<Cluster>,
+    actor: ActorId,
+    node: NodeId,
+}
+
+impl Child for Placed {
+    fn node(&self) -> Option<NodeId> {
+        Some(self.node)
+    }
+
+    fn stop(&self, exit: Exit) {
+        self.cluster.tell(self.node, NodeMsg::End { actor: self.actor, exit, kill: false });
+    }
+
+    fn kill(&self) {
+        let exit = Exit::Killed;
+        self.cluster.tell(self.node, NodeMsg::End { actor: self.actor, exit, kill: true });
+    }
+
+    fn retire(&self) {
+        self.cluster.children.retire(self.actor);
+        self.cluster.tell(self.node, NodeMsg::Retire { actor: self.actor });
+        self.cluster.changed.notify_waiters();
+    }
+
+    fn control(&self) -> Option<Arc<dyn Control>> {
+        None
+    }
+}
+
+impl std::fmt::Debug for Placer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Placer({})", self.cluster.id)
+    }
+}

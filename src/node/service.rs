@@ -1,0 +1,181 @@
+//! A node's own actor: how nodes ask each other for what is not a user's message.
+//!
+//! It is an ordinary actor with a well-known name, so that deadlines, refusals and answers work as
+//! they do for everybody. It runs on the system runtime and never waits: what takes time goes into
+//! a task.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use mobula_actors::demand::{Demand, Place};
+use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::spawner::{Notice, Order, Watch};
+use mobula_actors::{
+    Actor, Context, Down, Exit, Fault, Payload, Reply, Restart, Settings, SpawnError,
+    protocol,
+};
+use serde::{Deserialize, Serialize};
+
+use super::children::Located;
+use super::cluster::Cluster;
+use super::hosting::Commission;
+use super::membership::Member;
+use crate::placement::Verdict;
+
+/// What nodes say to each other.
+#[derive(Serialize, Deserialize)]
+pub(super) enum NodeMsg {
+    /// Hold room for an actor.
+    Reserve {
+        reservation: u128,
+        actor: ActorId,
+        epoch: Epoch,
+        kind: String,
+        demand: Demand,
+        verdict: Reply<Result<Verdict, String>>,
+    },
+    /// Start what was reserved.
+    Start(Box<StartOrder>),
+    /// End an actor.
+    End { actor: ActorId, exit: Exit, kill: bool },
+    /// An actor will not be started again.
+    Retire { actor: ActorId },
+    /// Where is an actor whose home you are?
+    Locate { actor: ActorId, reply: Reply<Located> },
+    /// Tell `watcher` when the present run of an actor ends.
+    Watch { actor: ActorId, watcher: NodeId, number: u64 },
+    /// A watched run has ended.
+    Fired { number: u64, down: Down },
+    /// A run of an actor whose home you are has ended.
+    Ended { actor: ActorId, epoch: Epoch, exit: Exit, known: Reply<()> },
+    /// The state of an actor whose home you are.
+    Checkpoint {
+        actor: ActorId,
+        epoch: Epoch,
+        sequence: u64,
+        state: Payload,
+        stored: Reply<()>,
+    },
+    /// Whom do you know?
+    Members { reply: Reply<Vec<Member>> },
+}
+
+protocol!(NodeMsg = "mobula.node/1");
+
+/// Everything a node needs to start an actor for another.
+#[derive(Serialize, Deserialize)]
+pub(super) struct StartOrder {
+    pub(super) reservation: u128,
+    pub(super) home: NodeId,
+    pub(super) kind: String,
+    pub(super) args: Payload,
+    pub(super) actor: ActorId,
+    pub(super) epoch: Epoch,
+    pub(super) checkpoint: Option<Payload>,
+    pub(super) mailbox_messages: u64,
+    pub(super) restart: Restart,
+    pub(super) supervised: bool,
+    pub(super) start_timeout_ms: u64,
+    pub(super) started: Reply<Result<(), SpawnError>>,
+}
+
+/// The actor behind [`NodeMsg`].
+pub(super) struct Service(Weak<Cluster>);
+
+impl Actor for Service {
+    type Args = Weak<Cluster>;
+    type Msg = NodeMsg;
+
+    async fn start(cluster: Weak<Cluster>, _: &mut Context<Self>) -> Result<Self, Fault> {
+        Ok(Self(cluster))
+    }
+
+    async fn handle(&mut self, msg: NodeMsg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+        let Some(cluster) = self.0.upgrade() else {
+            ctx.stop();
+            return Ok(());
+        };
+        match msg {
+            NodeMsg::Reserve { reservation, actor, epoch, kind, demand, verdict } => {
+                verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
+            }
+            NodeMsg::Start(order) => start(cluster, *order),
+            NodeMsg::End { actor, exit, kill } => cluster.end_guest(actor, exit, kill),
+            NodeMsg::Retire { actor } => cluster.retire_guest(actor),
+            NodeMsg::Locate { actor, reply } => cluster.children.locate(actor, reply),
+            NodeMsg::Watch { actor, watcher, number } => watch(&cluster, actor, watcher, number),
+            NodeMsg::Fired { number, down } => cluster.watch_fired(number, down),
+            NodeMsg::Ended { actor, epoch, exit, known } => {
+                cluster.child_ended(actor, epoch, exit);
+                known.send(());
+            }
+            NodeMsg::Checkpoint { actor, epoch, sequence, state, stored } => {
+                let stored = Box::new(move || stored.send(()));
+                cluster.child_checkpoint(actor, epoch, sequence, state.0, stored);
+            }
+            NodeMsg::Members { reply } => reply.send(cluster.membership.members()),
+        }
+        Ok(())
+    }
+}
+
+fn start(cluster: Arc<Cluster>, order: StartOrder) {
+    let commission = match commission(&cluster, &order) {
+        Ok(commission) => commission,
+        Err(why) => return order.started.send(Err(SpawnError::Refused(why))),
+    };
+    let (started, runtime) = (order.started, cluster.system.runtime().clone());
+    runtime.spawn(async move {
+        started.send(cluster.host(commission).await.map(|_| ()));
+    });
+}
+
+fn commission(cluster: &Cluster, order: &StartOrder) -> Result<Commission, String> {
+    let hosted = cluster.kinds.get(order.kind.as_str());
+    let hosted = hosted.ok_or_else(|| format!("the kind {:?} is not hosted here", order.kind))?;
+    let carrier = cluster.carrier().ok_or("the node is stopping")?;
+    let seed = hosted.seed(&carrier, order.home, &order.args.0)?;
+    let settings = Settings {
+        mailbox_messages: usize::try_from(order.mailbox_messages).unwrap_or(usize::MAX),
+        start_timeout: Duration::from_millis(order.start_timeout_ms),
+        restart: order.restart,
+        place: Place::Here,
+        ..Settings::default()
+    };
+    let run = Order {
+        id: order.actor,
+        epoch: order.epoch,
+        checkpoint: order.checkpoint.as_ref().map(|state| state.0.clone()),
+        watch: order.supervised.then(|| Arc::new(Supervised) as Arc<dyn Watch>),
+        ..Order::new(&settings)
+    };
+    let (home, reservation) = (order.home, order.reservation);
+    Ok(Commission { seed, settings, order: run, home, reservation })
+}
+
+/// Stands for a supervisor at the actor's home: `host` puts the real way there in its place.
+struct Supervised;
+
+impl Watch for Supervised {
+    fn notice(&self, _: Notice) {}
+}
+
+fn watch(cluster: &Arc<Cluster>, actor: ActorId, watcher: NodeId, number: u64) {
+    let weak = Arc::downgrade(cluster);
+    let fired = move |down| {
+        if let Some(cluster) = weak.upgrade() {
+            cluster.tell(watcher, NodeMsg::Fired { number, down });
+        }
+    };
+    match cluster.engine.exported(actor).map(|inbound| inbound.control()) {
+        Some(control) => control.monitor(Box::new(fired)),
+        None => fired(Down { actor, epoch: Epoch(0), exit: Exit::NoProc, restarting: false }),
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Service")
+    }
+}
+
