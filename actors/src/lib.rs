@@ -2,3 +2,4 @@
 
 pub mod demand;
 pub mod id;
+pub mod mailbox;

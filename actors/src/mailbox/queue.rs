@@ -1,0 +1,456 @@
+//! The producers' side of the queue; see [the room's documentation](super) for the protocol.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::ptr;
+use std::task::{Context, Poll};
+
+use crate::mailbox::block::{Block, OwnedBlock};
+use crate::mailbox::consumer::Consumer;
+use crate::mailbox::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Backoff, Ordering, fence};
+use crate::mailbox::waiters::{Waiter, Waiters};
+
+/// The consumer sleeps, no block exists, and the next index is the first of a block.
+pub(super) const ASLEEP: u64 = 1;
+/// The claimer of a block's first slot is linking that block.
+const INSTALLING: u64 = 2;
+/// No claim succeeds any more.
+pub(super) const CLOSED: u64 = 4;
+/// The index sits above the flags.
+pub(super) const INDEX_SHIFT: u32 = 3;
+const ONE: u64 = 1 << INDEX_SHIFT;
+
+/// What a push did besides queueing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use = "a sleeping consumer that is not woken never sees the value"]
+pub enum Pushed {
+    /// The consumer is awake and will find the value.
+    Awake,
+    /// The consumer slept. The caller, and nobody else, must wake it.
+    WakeConsumer,
+}
+
+/// A push that did not happen; the value comes back and the queue is unchanged.
+#[derive(PartialEq, Eq, thiserror::Error)]
+pub enum PushError<T> {
+    /// No room. Retry later, or wait with [`Queue::poll_push`].
+    #[error("the queue is full: retry later or wait for room")]
+    Full(T),
+    /// The queue was closed, for good.
+    #[error("the queue is closed: find another receiver")]
+    Closed(T),
+}
+
+impl<T> PushError<T> {
+    /// The value that was not pushed.
+    pub fn into_inner(self) -> T {
+        match self {
+            Self::Full(value) | Self::Closed(value) => value,
+        }
+    }
+}
+
+impl<T> fmt::Debug for PushError<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Full(_) => "Full(..)",
+            Self::Closed(_) => "Closed(..)",
+        })
+    }
+}
+
+/// One cache line, so that producers and the consumer do not take each other's.
+#[repr(align(64))]
+struct CacheLine<V>(V);
+
+impl<V> std::ops::Deref for CacheLine<V> {
+    type Target = V;
+
+    fn deref(&self) -> &V {
+        &self.0
+    }
+}
+
+/// What producers write.
+pub(super) struct Tail<T> {
+    /// `index << INDEX_SHIFT | flags`.
+    pub(super) state: AtomicU64,
+    /// The block of the index; dangling while asleep and at a block's first slot.
+    block: AtomicPtr<Block<T>>,
+    /// The largest head a producer has seen; never decreases.
+    seen_head: AtomicU64,
+    capacity: u64,
+}
+
+/// What the consumer writes. Only the owner of `claimed` touches `position` and `taken`.
+pub(super) struct Head<T> {
+    /// The position as producers may know it.
+    pub(super) published: AtomicU64,
+    /// The index of the next value to pop.
+    pub(super) position: AtomicU64,
+    /// The block of the position; null while asleep.
+    pub(super) block: AtomicPtr<Block<T>>,
+    /// An empty block kept for the next installer; null while asleep.
+    pub(super) spare: AtomicPtr<Block<T>>,
+    /// Null until a push waits for the first time.
+    waiters: AtomicPtr<Waiters>,
+    /// How many slots of `block` were popped.
+    pub(super) taken: AtomicU32,
+    pub(super) claimed: AtomicBool,
+}
+
+/// A bounded queue of many producers and one consumer that owns no slot memory while idle.
+///
+/// It knows no waker: a push that finds the consumer asleep says so ([`Pushed::WakeConsumer`]). A
+/// new queue is asleep. Dropping it drops what is queued.
+pub struct Queue<T> {
+    tail: CacheLine<Tail<T>>,
+    head: CacheLine<Head<T>>,
+    /// Owns values of `T`, and is not shared by default: see the impls below.
+    owns: PhantomData<*mut T>,
+}
+
+// SAFETY: values move from producers to the consumer by the ready flags (Release, Acquire) and no
+// reference to a queued value is ever handed out, so sharing the queue needs `Send` only.
+unsafe impl<T: Send> Send for Queue<T> {}
+// SAFETY: as above.
+unsafe impl<T: Send> Sync for Queue<T> {}
+
+impl<T> Queue<T> {
+    /// A queue with room for `capacity` values, at least 1 (0 counts as 1).
+    pub fn bounded(capacity: usize) -> Self {
+        Self::with_capacity(capacity.max(1) as u64)
+    }
+
+    /// A queue that is never full. The caller bounds it by other means.
+    pub fn unbounded() -> Self {
+        Self::with_capacity(u64::MAX)
+    }
+
+    fn with_capacity(capacity: u64) -> Self {
+        Self {
+            tail: CacheLine(Tail {
+                state: AtomicU64::new(ASLEEP),
+                block: AtomicPtr::new(ptr::null_mut()),
+                seen_head: AtomicU64::new(0),
+                capacity,
+            }),
+            head: CacheLine(Head {
+                published: AtomicU64::new(0),
+                position: AtomicU64::new(0),
+                block: AtomicPtr::new(ptr::null_mut()),
+                spare: AtomicPtr::new(ptr::null_mut()),
+                waiters: AtomicPtr::new(ptr::null_mut()),
+                taken: AtomicU32::new(0),
+                claimed: AtomicBool::new(false),
+            }),
+            owns: PhantomData,
+        }
+    }
+
+    /// Queues a value. Never waits for room; it may wait a few instructions for another producer
+    /// that links a block. From a capacity of 128 on, room that the consumer made shows up late, in
+    /// steps of up to 32 values.
+    pub fn push(&self, value: T) -> Result<Pushed, PushError<T>> {
+        self.push_beyond(value, 0)
+    }
+
+    /// [`Queue::push`] with `extra` room on top of the capacity, for values whose room was promised
+    /// beforehand.
+    pub fn push_beyond(&self, value: T, extra: usize) -> Result<Pushed, PushError<T>> {
+        let room = self.tail.capacity.saturating_add(extra as u64);
+        let mut fresh = None;
+        let mut state = self.settled();
+        loop {
+            if state & CLOSED != 0 {
+                return Err(PushError::Closed(value));
+            }
+            if state & ASLEEP == 0 && !self.has_room(state >> INDEX_SHIFT, room) {
+                return Err(PushError::Full(value));
+            }
+            match self.claim(state, &mut fresh) {
+                Ok((block, slot)) => {
+                    self.keep_spare(fresh);
+                    // SAFETY: the claim is ours, and the block lives until the slot was popped.
+                    unsafe { Block::write(block, slot, value) };
+                    return Ok(Pushed::from_state(state));
+                }
+                Err(now) if now & INSTALLING == 0 => state = now,
+                Err(_) => state = self.settled(),
+            }
+        }
+    }
+
+    /// Claims the index of `state`, and installs a block if the index is the first of one.
+    fn claim(
+        &self,
+        state: u64,
+        fresh: &mut Option<OwnedBlock<T>>,
+    ) -> Result<(*mut Block<T>, usize), u64> {
+        let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
+        let slot = (state >> INDEX_SHIFT) as usize % Block::<T>::SLOTS;
+        if slot != 0 {
+            // The right block if the claim succeeds: it changes only with the index.
+            let block = self.tail.block.load(Ordering::Relaxed);
+            self.tail.state.compare_exchange_weak(state, state + ONE, success, failure)?;
+            return Ok((block, slot));
+        }
+        // Allocated before the claim, so that the others wait for a few stores only.
+        let block = fresh.take().unwrap_or_else(|| self.take_spare());
+        let next = ((state & !ASLEEP) + ONE) | INSTALLING;
+        match self.tail.state.compare_exchange_weak(state, next, success, failure) {
+            Ok(_) => Ok((self.install(block, state), slot)),
+            Err(now) => {
+                *fresh = Some(block);
+                Err(now)
+            }
+        }
+    }
+
+    /// Links the block whose first slot was claimed by the change from `state`.
+    fn install(&self, block: OwnedBlock<T>, state: u64) -> *mut Block<T> {
+        let block = block.into_raw();
+        if state & ASLEEP != 0 {
+            // The queue is empty at this index; the consumer may not have published that yet.
+            self.tail.seen_head.fetch_max(state >> INDEX_SHIFT, Ordering::Relaxed);
+            self.head.block.store(block, Ordering::Release);
+        } else {
+            let last = self.tail.block.load(Ordering::Relaxed);
+            // SAFETY: the consumer keeps the last block until it has a successor or sleeps, and it
+            // cannot sleep before the value we claimed a slot for was popped.
+            unsafe { &(*last).next }.store(block, Ordering::Release);
+        }
+        self.tail.block.store(block, Ordering::Relaxed);
+        self.tail.state.fetch_and(!INSTALLING, Ordering::Release);
+        block
+    }
+
+    fn take_spare(&self) -> OwnedBlock<T> {
+        let spare = &self.head.spare;
+        let block = match spare.load(Ordering::Relaxed) {
+            none if none.is_null() => none,
+            _ => spare.swap(ptr::null_mut(), Ordering::AcqRel),
+        };
+        // SAFETY: whoever swaps a spare block out owns it.
+        unsafe { OwnedBlock::from_raw(block) }.unwrap_or_else(OwnedBlock::new)
+    }
+
+    /// Keeps an empty block for the next installer. Called only while a claimed or popped slot keeps
+    /// the queue awake, so that a sleeping queue has none.
+    pub(super) fn keep_spare(&self, block: Option<OwnedBlock<T>>) {
+        let Some(block) = block else { return };
+        let old = self.head.spare.swap(block.into_raw(), Ordering::AcqRel);
+        // SAFETY: whoever swaps a spare block out owns it.
+        drop(unsafe { OwnedBlock::from_raw(old) });
+    }
+
+    /// The state once no block is being installed.
+    fn settled(&self) -> u64 {
+        let mut backoff = Backoff::default();
+        loop {
+            let state = self.tail.state.load(Ordering::Acquire);
+            if state & INSTALLING == 0 {
+                return state;
+            }
+            backoff.pause();
+        }
+    }
+
+    fn has_room(&self, index: u64, room: u64) -> bool {
+        let seen = self.tail.seen_head.load(Ordering::Relaxed);
+        index.saturating_sub(seen) < room || index.saturating_sub(self.refreshed_head()) < room
+    }
+
+    fn refreshed_head(&self) -> u64 {
+        // Acquire: whoever uses the room also sees that the values which had it are gone.
+        let head = self.head.published.load(Ordering::Acquire);
+        head.max(self.tail.seen_head.fetch_max(head, Ordering::Relaxed))
+    }
+
+    /// How many values are queued, counting those that are being written and, up to 32, those that
+    /// were popped lately.
+    pub fn len(&self) -> usize {
+        let state = self.settled();
+        if state & ASLEEP != 0 {
+            return 0;
+        }
+        (state >> INDEX_SHIFT).saturating_sub(self.refreshed_head()) as usize
+    }
+
+    /// Whether [`Queue::len`] is 0.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The capacity; `usize::MAX` if unbounded.
+    pub fn capacity(&self) -> usize {
+        usize::try_from(self.tail.capacity).unwrap_or(usize::MAX)
+    }
+
+    /// Whether pushes fail for good.
+    pub fn is_closed(&self) -> bool {
+        self.tail.state.load(Ordering::Acquire) & CLOSED != 0
+    }
+
+    /// Makes every later push fail and wakes those that wait, which then fail. What is queued stays
+    /// poppable. Says, once, whether the consumer slept and must be woken. Idempotent.
+    pub fn close(&self) -> Pushed {
+        let mut state = self.tail.state.load(Ordering::Relaxed);
+        loop {
+            let closed = (state & !ASLEEP) | CLOSED;
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            match self.tail.state.compare_exchange_weak(state, closed, success, failure) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        fence(Ordering::SeqCst);
+        self.wake_waiters();
+        Pushed::from_state(state)
+    }
+
+    /// Claims the consumer's side, `None` while somebody has it. Dropping the consumer gives it back.
+    pub fn consumer(&self) -> Option<Consumer<'_, T>> {
+        let free = !self.head.claimed.swap(true, Ordering::Acquire);
+        free.then(|| Consumer::new(self))
+    }
+
+    pub(super) fn tail(&self) -> &Tail<T> {
+        &self.tail
+    }
+
+    pub(super) fn head(&self) -> &Head<T> {
+        &self.head
+    }
+}
+
+/// Waiting for room.
+impl<T> Queue<T> {
+    /// Queues `value`, waiting for room behind those that waited earlier. On `Ready` the value was
+    /// taken out of `value` and is queued, or is in the error, which is never `Full`. With nothing
+    /// in `value` it answers `Ready(Ok(Pushed::Awake))`.
+    ///
+    /// Cancel safe if a push given up is reported with [`Queue::cancel`]; `value` then still holds
+    /// the value. A plain [`Queue::push`] does not stand in line and may take the room first.
+    pub fn poll_push(
+        &self,
+        cx: &mut Context<'_>,
+        value: &mut Option<T>,
+        waiter: &mut Waiter,
+    ) -> Poll<Result<Pushed, PushError<T>>> {
+        let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
+        let message = match self.must_wait(cx, waiter) {
+            true => message,
+            false => match self.push(message) {
+                Err(PushError::Full(message)) => message,
+                done => {
+                    waiter.ticket = 0;
+                    return Poll::Ready(done);
+                }
+            },
+        };
+        *value = Some(message);
+        self.waiters_or_new().enter(waiter, cx.waker());
+        fence(Ordering::SeqCst);
+        self.wake_waiters();
+        Poll::Pending
+    }
+
+    /// Whether somebody is ahead: in line already, or others in line before a newcomer.
+    fn must_wait(&self, cx: &Context<'_>, waiter: &Waiter) -> bool {
+        match self.waiters() {
+            None => false,
+            Some(waiters) if waiter.ticket == 0 => !waiters.is_empty(),
+            Some(waiters) => waiters.stays(waiter, cx.waker()),
+        }
+    }
+
+    /// Gives a waiting push up. If it had been woken, the next in line is. Idempotent, and nothing
+    /// happens for a waiter that does not wait.
+    pub fn cancel(&self, waiter: &mut Waiter) {
+        if waiter.ticket == 0 {
+            return;
+        }
+        if let Some(waiters) = self.waiters() {
+            waiters.leave(waiter);
+            self.wake_waiters();
+        }
+    }
+
+    /// Wakes as many waiters as there is room for, all of them once closed. The caller made room, or
+    /// entered the line, and then passed a SeqCst fence: of two such callers one sees the other.
+    pub(super) fn wake_waiters(&self) {
+        let Some(waiters) = self.waiters() else { return };
+        while !waiters.is_empty() {
+            let Some(waker) = waiters.grant(|| self.room()) else { return };
+            waker.wake();
+        }
+    }
+
+    fn room(&self) -> usize {
+        match self.is_closed() {
+            true => usize::MAX,
+            false => self.capacity().saturating_sub(self.len()),
+        }
+    }
+
+    fn waiters(&self) -> Option<&Waiters> {
+        let waiters = self.head.waiters.load(Ordering::Acquire);
+        // SAFETY: null, or set once to a leaked box that only `drop` takes back.
+        unsafe { waiters.as_ref() }
+    }
+
+    fn waiters_or_new(&self) -> &Waiters {
+        if let Some(waiters) = self.waiters() {
+            return waiters;
+        }
+        let fresh = Box::into_raw(Box::<Waiters>::default());
+        let (none, both) = (ptr::null_mut(), Ordering::AcqRel);
+        match self.head.waiters.compare_exchange(none, fresh, both, Ordering::Acquire) {
+            // SAFETY: as in `waiters`.
+            Ok(_) => unsafe { &*fresh },
+            Err(first) => {
+                // SAFETY: `fresh` was not shared; `first` as in `waiters`.
+                drop(unsafe { Box::from_raw(fresh) });
+                unsafe { &*first }
+            }
+        }
+    }
+}
+
+impl Pushed {
+    fn from_state(before: u64) -> Self {
+        if before & ASLEEP == 0 { Self::Awake } else { Self::WakeConsumer }
+    }
+}
+
+impl<T> Drop for Queue<T> {
+    fn drop(&mut self) {
+        // A forgotten consumer does not matter: nobody else reaches the queue any more.
+        let mut consumer = Consumer::new(self);
+        while let crate::mailbox::Pop::Value(value) = consumer.pop() {
+            drop(value);
+        }
+        drop(consumer);
+        let waiters = self.head.waiters.load(Ordering::Relaxed);
+        // SAFETY: all values are popped, so at most one linked block is left; nobody else reaches
+        // it, the spare one or the waiters.
+        unsafe {
+            drop(OwnedBlock::from_raw(self.head.block.load(Ordering::Relaxed)));
+            drop(OwnedBlock::from_raw(self.head.spare.load(Ordering::Relaxed)));
+            if !waiters.is_null() {
+                drop(Box::from_raw(waiters));
+            }
+        }
+    }
+}
+
+impl<T> fmt::Debug for Queue<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Queue")
+            .field("len", &self.len())
+            .field("capacity", &self.capacity())
+            .field("closed", &self.is_closed())
+            .finish()
+    }
+}

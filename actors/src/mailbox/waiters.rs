@@ -1,0 +1,112 @@
+//! Pushers that wait for room, first come, first served.
+//!
+//! A waiter is in the list (it waits), or it was woken and owns one grant until it pushes or gives
+//! up. Grants are counted, so that the room promised to a woken waiter wakes nobody else, and a
+//! grant given up goes to the next in line. Tickets keep the order: a waiter that was woken in vain
+//! goes back to its old place.
+
+use std::collections::VecDeque;
+use std::sync::PoisonError;
+use std::task::Waker;
+
+use crate::mailbox::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+
+/// The place of one waiting push, kept by whoever polls it. Give it back with
+/// [`Queue::cancel`](super::Queue::cancel) when the push is given up, else the wake it may own is
+/// lost to the others. It belongs to the queue it was first polled with.
+#[derive(Debug, Default)]
+pub struct Waiter {
+    /// 0: not waiting.
+    pub(super) ticket: u64,
+}
+
+#[derive(Default)]
+struct Line {
+    entries: VecDeque<(u64, Waker)>,
+    tickets: u64,
+    granted: usize,
+}
+
+impl Line {
+    fn find(&self, ticket: u64) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&ticket, |entry| entry.0)
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Waiters {
+    /// How many are in line; read without the lock.
+    count: AtomicUsize,
+    line: Mutex<Line>,
+}
+
+impl Waiters {
+    fn line(&self) -> MutexGuard<'_, Line> {
+        // Nothing under the lock panics half-way; the list is whole even if a waker's clone did.
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
+    }
+
+    /// Puts a waiter in line: at the end, or at its old place if it has a ticket.
+    pub(super) fn enter(&self, waiter: &mut Waiter, waker: &Waker) {
+        let mut line = self.line();
+        if waiter.ticket == 0 {
+            line.tickets += 1;
+            waiter.ticket = line.tickets;
+        }
+        if let Err(place) = line.find(waiter.ticket) {
+            line.entries.insert(place, (waiter.ticket, waker.clone()));
+        }
+        self.count.store(line.entries.len(), Ordering::Relaxed);
+    }
+
+    /// Whether the waiter still stands in line, with `waker` from now on. If not, it was woken, and
+    /// its grant is spent by this call.
+    pub(super) fn stays(&self, waiter: &Waiter, waker: &Waker) -> bool {
+        let mut line = self.line();
+        let Ok(place) = line.find(waiter.ticket) else {
+            line.granted = line.granted.saturating_sub(1);
+            return false;
+        };
+        let old = match &mut line.entries[place].1 {
+            same if same.will_wake(waker) => None,
+            other => Some(std::mem::replace(other, waker.clone())),
+        };
+        // Dropping a waker may drop a task, which may give up its own push: not under the lock.
+        drop(line);
+        drop(old);
+        true
+    }
+
+    /// Takes a waiter out of line, or its grant back.
+    pub(super) fn leave(&self, waiter: &mut Waiter) {
+        let ticket = std::mem::take(&mut waiter.ticket);
+        let mut line = self.line();
+        let entry = match line.find(ticket) {
+            Ok(place) => line.entries.remove(place),
+            Err(_) => {
+                line.granted = line.granted.saturating_sub(1);
+                None
+            }
+        };
+        self.count.store(line.entries.len(), Ordering::Relaxed);
+        drop(line);
+        drop(entry);
+    }
+
+    /// The next waiter to wake, if `room` exceeds what was promised already. `room` is read under
+    /// the lock, so that of two callers the later one sees what the earlier one saw.
+    pub(super) fn grant(&self, room: impl FnOnce() -> usize) -> Option<Waker> {
+        let mut line = self.line();
+        if line.entries.is_empty() || room() <= line.granted {
+            return None;
+        }
+        let (_, waker) = line.entries.pop_front()?;
+        line.granted += 1;
+        self.count.store(line.entries.len(), Ordering::Relaxed);
+        Some(waker)
+    }
+}
