@@ -7,10 +7,6 @@ use crate::mailbox::block::{Block, OwnedBlock};
 use crate::mailbox::queue::{ASLEEP, CLOSED, INDEX_SHIFT, Queue};
 use crate::mailbox::sync::{Ordering, fence};
 
-/// From this capacity on the head is published in steps.
-const STEPPED_CAPACITY: usize = 128;
-const STEP: u64 = 32;
-
 /// What a pop found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pop<T> {
@@ -46,7 +42,7 @@ impl<'a, T> Consumer<'a, T> {
         head.taken.store(taken + 1, Ordering::Relaxed);
         let position = head.position.load(Ordering::Relaxed) + 1;
         head.position.store(position, Ordering::Relaxed);
-        if position - head.published.load(Ordering::Relaxed) >= self.step() {
+        if position - head.published.load(Ordering::Relaxed) >= u64::from(head.step) {
             self.publish();
         }
         Pop::Value(value)
@@ -82,10 +78,6 @@ impl<'a, T> Consumer<'a, T> {
         Pop::Empty
     }
 
-    fn step(&self) -> u64 {
-        if self.queue.capacity() < STEPPED_CAPACITY { 1 } else { STEP }
-    }
-
     /// Goes to sleep if nothing is queued. `true`: the next push, or the close, says
     /// [`Pushed::WakeConsumer`](super::Pushed::WakeConsumer), and the queue holds no slot memory.
     /// `false`: something was pushed, or the queue is closed: pop again; an `Empty` is then final
@@ -97,7 +89,10 @@ impl<'a, T> Consumer<'a, T> {
         let (head, tail) = (self.queue.head(), self.queue.tail());
         let state = tail.state.load(Ordering::Acquire);
         if state & ASLEEP != 0 {
-            return true;
+            // An exchange and not the load decides: it reads the newest state, so a push missed here
+            // comes after the caller's registration.
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            return tail.state.compare_exchange(state, state, success, failure).is_ok();
         }
         if state >> INDEX_SHIFT != head.position.load(Ordering::Relaxed) {
             return false;

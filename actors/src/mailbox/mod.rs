@@ -12,3 +12,6 @@ pub use consumer::{Consumer, Pop};
 pub use queue::{PushError, Pushed, Queue};
 pub use slot::Slot;
 pub use waiters::Waiter;
+
+#[cfg(test)]
+mod tests;

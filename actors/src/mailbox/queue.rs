@@ -20,6 +20,10 @@ pub(super) const CLOSED: u64 = 4;
 pub(super) const INDEX_SHIFT: u32 = 3;
 const ONE: u64 = 1 << INDEX_SHIFT;
 
+/// From this capacity on the head is published in steps.
+const STEPPED_CAPACITY: u64 = 128;
+const STEP: u32 = 32;
+
 /// What a push did besides queueing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a sleeping consumer that is not woken never sees the value"]
@@ -94,6 +98,8 @@ pub(super) struct Head<T> {
     pub(super) spare: AtomicPtr<Block<T>>,
     /// Null until a push waits for the first time.
     waiters: AtomicPtr<Waiters>,
+    /// How far the position may run ahead of what is published.
+    pub(super) step: u32,
     /// How many slots of `block` were popped.
     pub(super) taken: AtomicU32,
     pub(super) claimed: AtomicBool,
@@ -141,6 +147,7 @@ impl<T> Queue<T> {
                 block: AtomicPtr::new(ptr::null_mut()),
                 spare: AtomicPtr::new(ptr::null_mut()),
                 waiters: AtomicPtr::new(ptr::null_mut()),
+                step: if capacity < STEPPED_CAPACITY { 1 } else { STEP },
                 taken: AtomicU32::new(0),
                 claimed: AtomicBool::new(false),
             }),
@@ -338,16 +345,15 @@ impl<T> Queue<T> {
         value: &mut Option<T>,
         waiter: &mut Waiter,
     ) -> Poll<Result<Pushed, PushError<T>>> {
+        if waiter.ticket != 0 && self.stays_in_line(waiter, cx) {
+            return Poll::Pending;
+        }
         let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
-        let message = match self.must_wait(cx, waiter) {
-            true => message,
-            false => match self.push(message) {
-                Err(PushError::Full(message)) => message,
-                done => {
-                    waiter.ticket = 0;
-                    return Poll::Ready(done);
-                }
-            },
+        let behind = waiter.ticket == 0 && self.waiters().is_some_and(|line| !line.is_empty());
+        let pushed = if behind { Err(PushError::Full(message)) } else { self.push(message) };
+        let Err(PushError::Full(message)) = pushed else {
+            waiter.ticket = 0;
+            return Poll::Ready(pushed);
         };
         *value = Some(message);
         self.waiters_or_new().enter(waiter, cx.waker());
@@ -356,13 +362,8 @@ impl<T> Queue<T> {
         Poll::Pending
     }
 
-    /// Whether somebody is ahead: in line already, or others in line before a newcomer.
-    fn must_wait(&self, cx: &Context<'_>, waiter: &Waiter) -> bool {
-        match self.waiters() {
-            None => false,
-            Some(waiters) if waiter.ticket == 0 => !waiters.is_empty(),
-            Some(waiters) => waiters.stays(waiter, cx.waker()),
-        }
+    fn stays_in_line(&self, waiter: &Waiter, cx: &Context<'_>) -> bool {
+        self.waiters().is_some_and(|line| line.stays(waiter, cx.waker()))
     }
 
     /// Gives a waiting push up. If it had been woken, the next in line is. Idempotent, and nothing

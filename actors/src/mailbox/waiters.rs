@@ -50,16 +50,16 @@ impl Waiters {
         self.count.load(Ordering::Relaxed) == 0
     }
 
-    /// Puts a waiter in line: at the end, or at its old place if it has a ticket.
+    /// Puts a waiter in line that is not in it: at the end, or at its old place if it has a ticket.
     pub(super) fn enter(&self, waiter: &mut Waiter, waker: &Waker) {
+        let waker = waker.clone();
         let mut line = self.line();
         if waiter.ticket == 0 {
             line.tickets += 1;
             waiter.ticket = line.tickets;
         }
-        if let Err(place) = line.find(waiter.ticket) {
-            line.entries.insert(place, (waiter.ticket, waker.clone()));
-        }
+        let place = line.entries.partition_point(|entry| entry.0 < waiter.ticket);
+        line.entries.insert(place, (waiter.ticket, waker));
         self.count.store(line.entries.len(), Ordering::Relaxed);
     }
 
