@@ -322,6 +322,13 @@ impl<T> Queue<T> {
         free.then(|| Consumer::new(self))
     }
 
+    /// Whether no slot memory is held. For tests on one thread.
+    #[cfg(all(test, not(mobula_loom)))]
+    pub(super) fn owns_no_block(&self) -> bool {
+        let blocks = [&self.head.block, &self.head.spare];
+        blocks.iter().all(|block| block.load(Ordering::Relaxed).is_null())
+    }
+
     pub(super) fn tail(&self) -> &Tail<T> {
         &self.tail
     }
