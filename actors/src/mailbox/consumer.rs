@@ -141,7 +141,7 @@ impl<'a, T> Consumer<'a, T> {
             return;
         }
         head.published.store(position, Ordering::Release);
-        if self.queue.capacity() != usize::MAX {
+        if head.bounded {
             fence(Ordering::SeqCst);
             self.queue.wake_waiters();
         }

@@ -47,13 +47,15 @@
 
 mod block;
 mod consumer;
+mod push;
 mod queue;
 mod slot;
 pub(crate) mod sync;
 mod waiters;
 
 pub use consumer::{Consumer, Pop};
-pub use queue::{PushError, Pushed, Queue};
+pub use push::{PushError, Pushed};
+pub use queue::Queue;
 pub use slot::Slot;
 pub use waiters::Waiter;
 

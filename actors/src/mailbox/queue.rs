@@ -3,12 +3,12 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
-use std::task::{Context, Poll};
 
 use crate::mailbox::block::{Block, OwnedBlock};
-use crate::mailbox::consumer::Consumer;
+use crate::mailbox::consumer::{Consumer, Pop};
+use crate::mailbox::push::{PushError, Pushed};
 use crate::mailbox::sync::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Backoff, Ordering, fence};
-use crate::mailbox::waiters::{Waiter, Waiters};
+use crate::mailbox::waiters::Waiters;
 
 /// The consumer sleeps, no block exists, and the next index is the first of a block.
 pub(super) const ASLEEP: u64 = 1;
@@ -23,45 +23,6 @@ const ONE: u64 = 1 << INDEX_SHIFT;
 /// From this capacity on the head is published in steps.
 const STEPPED_CAPACITY: u64 = 128;
 const STEP: u32 = 32;
-
-/// What a push did besides queueing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "a sleeping consumer that is not woken never sees the value"]
-pub enum Pushed {
-    /// The consumer is awake and will find the value.
-    Awake,
-    /// The consumer slept. The caller, and nobody else, must wake it.
-    WakeConsumer,
-}
-
-/// A push that did not happen; the value comes back and the queue is unchanged.
-#[derive(PartialEq, Eq, thiserror::Error)]
-pub enum PushError<T> {
-    /// No room. Retry later, or wait with [`Queue::poll_push`].
-    #[error("the queue is full: retry later or wait for room")]
-    Full(T),
-    /// The queue was closed, for good.
-    #[error("the queue is closed: find another receiver")]
-    Closed(T),
-}
-
-impl<T> PushError<T> {
-    /// The value that was not pushed.
-    pub fn into_inner(self) -> T {
-        match self {
-            Self::Full(value) | Self::Closed(value) => value,
-        }
-    }
-}
-
-impl<T> fmt::Debug for PushError<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Full(_) => "Full(..)",
-            Self::Closed(_) => "Closed(..)",
-        })
-    }
-}
 
 /// One cache line, so that producers and the consumer do not take each other's.
 #[repr(align(64))]
@@ -97,7 +58,9 @@ pub(super) struct Head<T> {
     /// An empty block kept for the next installer; null while asleep.
     pub(super) spare: AtomicPtr<Block<T>>,
     /// Null until a push waits for the first time.
-    waiters: AtomicPtr<Waiters>,
+    pub(super) waiters: AtomicPtr<Waiters>,
+    /// Whether pushes may wait. Here and not read from the capacity, which is on the other line.
+    pub(super) bounded: bool,
     /// How far the position may run ahead of what is published.
     pub(super) step: u32,
     /// How many slots of `block` were popped.
@@ -147,6 +110,7 @@ impl<T> Queue<T> {
                 block: AtomicPtr::new(ptr::null_mut()),
                 spare: AtomicPtr::new(ptr::null_mut()),
                 waiters: AtomicPtr::new(ptr::null_mut()),
+                bounded: capacity != u64::MAX,
                 step: if capacity < STEPPED_CAPACITY { 1 } else { STEP },
                 taken: AtomicU32::new(0),
                 claimed: AtomicBool::new(false),
@@ -265,13 +229,18 @@ impl<T> Queue<T> {
 
     fn has_room(&self, index: u64, room: u64) -> bool {
         let seen = self.tail.seen_head.load(Ordering::Relaxed);
-        index.saturating_sub(seen) < room || index.saturating_sub(self.refreshed_head()) < room
+        if index.saturating_sub(seen) < room {
+            return true;
+        }
+        let head = self.known_head();
+        self.tail.seen_head.fetch_max(head, Ordering::Relaxed);
+        index.saturating_sub(head) < room
     }
 
-    fn refreshed_head(&self) -> u64 {
+    fn known_head(&self) -> u64 {
         // Acquire: whoever uses the room also sees that the values which had it are gone.
         let head = self.head.published.load(Ordering::Acquire);
-        head.max(self.tail.seen_head.fetch_max(head, Ordering::Relaxed))
+        head.max(self.tail.seen_head.load(Ordering::Relaxed))
     }
 
     /// How many values are queued, counting those that are being written and, up to 32, those that
@@ -281,7 +250,7 @@ impl<T> Queue<T> {
         if state & ASLEEP != 0 {
             return 0;
         }
-        (state >> INDEX_SHIFT).saturating_sub(self.refreshed_head()) as usize
+        (state >> INDEX_SHIFT).saturating_sub(self.known_head()) as usize
     }
 
     /// Whether [`Queue::len`] is 0.
@@ -338,105 +307,11 @@ impl<T> Queue<T> {
     }
 }
 
-/// Waiting for room.
-impl<T> Queue<T> {
-    /// Queues `value`, waiting for room behind those that waited earlier. On `Ready` the value was
-    /// taken out of `value` and is queued, or is in the error, which is never `Full`. With nothing
-    /// in `value` it answers `Ready(Ok(Pushed::Awake))`.
-    ///
-    /// Cancel safe if a push given up is reported with [`Queue::cancel`]; `value` then still holds
-    /// the value. A plain [`Queue::push`] does not stand in line and may take the room first.
-    pub fn poll_push(
-        &self,
-        cx: &mut Context<'_>,
-        value: &mut Option<T>,
-        waiter: &mut Waiter,
-    ) -> Poll<Result<Pushed, PushError<T>>> {
-        if waiter.ticket != 0 && self.stays_in_line(waiter, cx) {
-            return Poll::Pending;
-        }
-        let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
-        let behind = waiter.ticket == 0 && self.waiters().is_some_and(|line| !line.is_empty());
-        let pushed = if behind { Err(PushError::Full(message)) } else { self.push(message) };
-        let Err(PushError::Full(message)) = pushed else {
-            waiter.ticket = 0;
-            return Poll::Ready(pushed);
-        };
-        *value = Some(message);
-        self.waiters_or_new().enter(waiter, cx.waker());
-        fence(Ordering::SeqCst);
-        self.wake_waiters();
-        Poll::Pending
-    }
-
-    fn stays_in_line(&self, waiter: &Waiter, cx: &Context<'_>) -> bool {
-        self.waiters().is_some_and(|line| line.stays(waiter, cx.waker()))
-    }
-
-    /// Gives a waiting push up. If it had been woken, the next in line is. Idempotent, and nothing
-    /// happens for a waiter that does not wait.
-    pub fn cancel(&self, waiter: &mut Waiter) {
-        if waiter.ticket == 0 {
-            return;
-        }
-        if let Some(waiters) = self.waiters() {
-            waiters.leave(waiter);
-            self.wake_waiters();
-        }
-    }
-
-    /// Wakes as many waiters as there is room for, all of them once closed. The caller made room, or
-    /// entered the line, and then passed a SeqCst fence: of two such callers one sees the other.
-    pub(super) fn wake_waiters(&self) {
-        let Some(waiters) = self.waiters() else { return };
-        while !waiters.is_empty() {
-            let Some(waker) = waiters.grant(|| self.room()) else { return };
-            waker.wake();
-        }
-    }
-
-    fn room(&self) -> usize {
-        match self.is_closed() {
-            true => usize::MAX,
-            false => self.capacity().saturating_sub(self.len()),
-        }
-    }
-
-    fn waiters(&self) -> Option<&Waiters> {
-        let waiters = self.head.waiters.load(Ordering::Acquire);
-        // SAFETY: null, or set once to a leaked box that only `drop` takes back.
-        unsafe { waiters.as_ref() }
-    }
-
-    fn waiters_or_new(&self) -> &Waiters {
-        if let Some(waiters) = self.waiters() {
-            return waiters;
-        }
-        let fresh = Box::into_raw(Box::<Waiters>::default());
-        let (none, both) = (ptr::null_mut(), Ordering::AcqRel);
-        match self.head.waiters.compare_exchange(none, fresh, both, Ordering::Acquire) {
-            // SAFETY: as in `waiters`.
-            Ok(_) => unsafe { &*fresh },
-            Err(first) => {
-                // SAFETY: `fresh` was not shared; `first` as in `waiters`.
-                drop(unsafe { Box::from_raw(fresh) });
-                unsafe { &*first }
-            }
-        }
-    }
-}
-
-impl Pushed {
-    fn from_state(before: u64) -> Self {
-        if before & ASLEEP == 0 { Self::Awake } else { Self::WakeConsumer }
-    }
-}
-
 impl<T> Drop for Queue<T> {
     fn drop(&mut self) {
         // A forgotten consumer does not matter: nobody else reaches the queue any more.
         let mut consumer = Consumer::new(self);
-        while let crate::mailbox::Pop::Value(value) = consumer.pop() {
+        while let Pop::Value(value) = consumer.pop() {
             drop(value);
         }
         drop(consumer);

@@ -48,19 +48,15 @@ impl<T> Slot<T> {
         }
         // SAFETY: `CLAIMED` is ours, and nobody else touches the value before `VALUE`.
         self.value.with_mut(|cell| unsafe { *cell = Some(value) });
-        match self.set_unless(VALUE, ABANDONED) {
-            None => match self.value.with_mut(|cell| unsafe { (*cell).take() }) {
-                // SAFETY: abandoned before `VALUE`, which stays unset: the value is still ours.
-                Some(value) => Err(value),
-                None => Ok(()),
-            },
-            Some(before) => {
-                if before & REGISTERING == 0 {
-                    self.wake();
-                }
-                Ok(())
-            }
+        let Some(before) = self.set_unless(VALUE, ABANDONED) else {
+            // SAFETY: `VALUE` stays unset, so the value is still ours alone.
+            let value = self.value.with_mut(|cell| unsafe { (*cell).take() });
+            return value.map_or(Ok(()), Err);
+        };
+        if before & REGISTERING == 0 {
+            self.wake();
         }
+        Ok(())
     }
 
     fn wake(&self) {

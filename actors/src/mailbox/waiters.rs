@@ -6,18 +6,110 @@
 //! goes back to its old place.
 
 use std::collections::VecDeque;
+use std::ptr;
 use std::sync::PoisonError;
-use std::task::Waker;
+use std::task::{Context, Poll, Waker};
 
-use crate::mailbox::sync::{AtomicUsize, Mutex, MutexGuard, Ordering};
+use crate::mailbox::push::{PushError, Pushed};
+use crate::mailbox::queue::Queue;
+use crate::mailbox::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 
 /// The place of one waiting push, kept by whoever polls it. Give it back with
-/// [`Queue::cancel`](super::Queue::cancel) when the push is given up, else the wake it may own is
+/// [`Queue::cancel`] when the push is given up, else the wake it may own is
 /// lost to the others. It belongs to the queue it was first polled with.
 #[derive(Debug, Default)]
 pub struct Waiter {
     /// 0: not waiting.
     pub(super) ticket: u64,
+}
+
+/// Waiting for room.
+impl<T> Queue<T> {
+    /// Queues `value`, waiting for room behind those that waited earlier. On `Ready` the value was
+    /// taken out of `value` and is queued, or is in the error, which is never `Full`. With nothing
+    /// in `value` it answers `Ready(Ok(Pushed::Awake))`.
+    ///
+    /// Cancel safe if a push given up is reported with [`Queue::cancel`]; `value` then still holds
+    /// the value. A plain [`Queue::push`] does not stand in line and may take the room first.
+    pub fn poll_push(
+        &self,
+        cx: &mut Context<'_>,
+        value: &mut Option<T>,
+        waiter: &mut Waiter,
+    ) -> Poll<Result<Pushed, PushError<T>>> {
+        if waiter.ticket != 0 && self.stays_in_line(waiter, cx) {
+            return Poll::Pending;
+        }
+        let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
+        let behind = waiter.ticket == 0 && self.waiters().is_some_and(|line| !line.is_empty());
+        let pushed = if behind { Err(PushError::Full(message)) } else { self.push(message) };
+        let Err(PushError::Full(message)) = pushed else {
+            waiter.ticket = 0;
+            return Poll::Ready(pushed);
+        };
+        *value = Some(message);
+        self.waiters_or_new().enter(waiter, cx.waker());
+        fence(Ordering::SeqCst);
+        self.wake_waiters();
+        Poll::Pending
+    }
+
+    fn stays_in_line(&self, waiter: &Waiter, cx: &Context<'_>) -> bool {
+        self.waiters().is_some_and(|line| line.stays(waiter, cx.waker()))
+    }
+
+    /// Gives a waiting push up. If it had been woken, the next in line is. Idempotent, and nothing
+    /// happens for a waiter that does not wait.
+    pub fn cancel(&self, waiter: &mut Waiter) {
+        if waiter.ticket == 0 {
+            return;
+        }
+        if let Some(waiters) = self.waiters() {
+            waiters.leave(waiter);
+            self.wake_waiters();
+        }
+    }
+
+    /// Wakes as many waiters as there is room for, all of them once closed. The caller made room, or
+    /// entered the line, and then passed a SeqCst fence: of two such callers one sees the other.
+    pub(super) fn wake_waiters(&self) {
+        let Some(waiters) = self.waiters() else { return };
+        while !waiters.is_empty() {
+            let Some(waker) = waiters.grant(|| self.room()) else { return };
+            waker.wake();
+        }
+    }
+
+    fn room(&self) -> usize {
+        match self.is_closed() {
+            true => usize::MAX,
+            false => self.capacity().saturating_sub(self.len()),
+        }
+    }
+
+    fn waiters(&self) -> Option<&Waiters> {
+        let waiters = self.head().waiters.load(Ordering::Acquire);
+        // SAFETY: null, or set once to a leaked box that only `drop` takes back.
+        unsafe { waiters.as_ref() }
+    }
+
+    fn waiters_or_new(&self) -> &Waiters {
+        if let Some(waiters) = self.waiters() {
+            return waiters;
+        }
+        let fresh = Box::into_raw(Box::<Waiters>::default());
+        let (none, both) = (ptr::null_mut(), Ordering::AcqRel);
+        match self.head().waiters.compare_exchange(none, fresh, both, Ordering::Acquire) {
+            // SAFETY: as in `waiters`.
+            Ok(_) => unsafe { &*fresh },
+            Err(first) => {
+                // SAFETY: `fresh` was not shared.
+                drop(unsafe { Box::from_raw(fresh) });
+                // SAFETY: as in `waiters`.
+                unsafe { &*first }
+            }
+        }
+    }
 }
 
 #[derive(Default)]
