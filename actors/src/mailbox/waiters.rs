@@ -14,9 +14,9 @@ use crate::mailbox::push::{PushError, Pushed};
 use crate::mailbox::queue::Queue;
 use crate::mailbox::sync::{AtomicUsize, Mutex, MutexGuard, Ordering, fence};
 
-/// The place of one waiting push, kept by whoever polls it. Give it back with
-/// [`Queue::cancel`] when the push is given up, else the wake it may own is
-/// lost to the others. It belongs to the queue it was first polled with.
+/// The place of one waiting push, kept by whoever polls it. Give it back with [`Queue::cancel`] when
+/// the push is given up, else the wake it may own is lost to the others. It belongs to the queue it
+/// was first polled with.
 #[derive(Debug, Default)]
 pub struct Waiter {
     /// 0: not waiting.
@@ -37,10 +37,11 @@ impl<T> Queue<T> {
         value: &mut Option<T>,
         waiter: &mut Waiter,
     ) -> Poll<Result<Pushed, PushError<T>>> {
+        let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
         if waiter.ticket != 0 && self.stays_in_line(waiter, cx) {
+            *value = Some(message);
             return Poll::Pending;
         }
-        let Some(message) = value.take() else { return Poll::Ready(Ok(Pushed::Awake)) };
         let behind = waiter.ticket == 0 && self.waiters().is_some_and(|line| !line.is_empty());
         let pushed = if behind { Err(PushError::Full(message)) } else { self.push(message) };
         let Err(PushError::Full(message)) = pushed else {

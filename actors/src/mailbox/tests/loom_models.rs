@@ -199,6 +199,25 @@ fn loom_an_empty_queue_has_room_while_the_consumer_sleeps() {
     });
 }
 
+/// M-6: the room of a sleeping queue is whole, although its index jumped to the next block before
+/// the consumer could publish that.
+#[test]
+fn loom_the_push_that_wakes_leaves_the_rest_of_the_room() {
+    loom::model(|| {
+        let mailbox = Mailbox::new(Queue::bounded(2));
+        mailbox.push(1).unwrap();
+        let consumer = spawn(&mailbox, |mailbox| {
+            let mut consumer = mailbox.queue.consumer().unwrap();
+            assert_eq!(consumer.pop(), Pop::Value(1));
+            consumer.sleep();
+        });
+        if mailbox.queue.push(2).unwrap() == Pushed::WakeConsumer {
+            assert_eq!(mailbox.queue.push(3), Ok(Pushed::Awake));
+        }
+        consumer.join().unwrap();
+    });
+}
+
 /// M-5, M-7: a close wakes a waiting push, which gets its value back.
 #[test]
 fn loom_a_close_ends_a_waiting_push() {
