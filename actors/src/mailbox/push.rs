@@ -24,7 +24,7 @@ impl Pushed {
 /// A push that did not happen; the value comes back and the queue is unchanged.
 #[derive(PartialEq, Eq, thiserror::Error)]
 pub enum PushError<T> {
-    /// No room. Retry later, or wait with [`Queue::poll_push`].
+    /// No room. Retry later, or wait with [`Queue::poll_push`](super::Queue::poll_push).
     #[error("the queue is full: retry later or wait for room")]
     Full(T),
     /// The queue was closed, for good.
