@@ -15,11 +15,12 @@ use tokio::time::Sleep;
 
 use crate::carrier::BoxFuture;
 use crate::cell::{Cell, Envelope};
+use crate::engine::now;
 use crate::error::{CallError, Lost, Rejected, Why};
 use crate::mailbox::{PushError, Waiter};
-use crate::reference::{ActorRef, DEADLINE_DEFAULT, Route};
+use crate::reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 use crate::reply::CallSlot;
-use crate::wire::{CallId, Outgoing, discarding};
+use crate::wire::{Outgoing, discarding};
 
 /// A message that waits for room. Await it.
 #[must_use = "nothing is sent until it is awaited"]
@@ -34,9 +35,9 @@ impl<M: Send + 'static> SendMessage<M> {
         Self { target, message, timeout: DEADLINE_DEFAULT }
     }
 
-    /// Waits at most `timeout` (default 5 s).
+    /// Waits at most `timeout` (default 5 s, at most [`DEADLINE_MAX`]).
     pub fn within(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(DEADLINE_MAX);
         self
     }
 }
@@ -46,7 +47,7 @@ impl<M: Send + 'static> IntoFuture for SendMessage<M> {
     type IntoFuture = Sending<M>;
 
     fn into_future(self) -> Sending<M> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = now() + self.timeout;
         Sending {
             deadline: Deadline::new(deadline),
             delivery: Delivery::new(self.target, self.message, None, deadline),
@@ -94,9 +95,10 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
         Self { target, message, slot, timeout: DEADLINE_DEFAULT }
     }
 
-    /// Waits at most `timeout`, for room and answer together (default 5 s).
+    /// Waits at most `timeout`, for room and answer together (default 5 s, at most
+    /// [`DEADLINE_MAX`]).
     pub fn within(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout;
+        self.timeout = timeout.min(DEADLINE_MAX);
         self
     }
 }
@@ -106,17 +108,11 @@ impl<M: Send + 'static, T: Send + 'static> IntoFuture for Call<M, T> {
     type IntoFuture = Calling<M, T>;
 
     fn into_future(self) -> Calling<M, T> {
-        let deadline = Instant::now() + self.timeout;
+        let deadline = now() + self.timeout;
         Calling {
             slot: self.slot,
             deadline: Deadline::new(deadline),
-            delivery: Some(Delivery::new(
-                self.target.clone(),
-                self.message,
-                Some(deadline),
-                deadline,
-            )),
-            target: self.target,
+            delivery: Some(Delivery::new(self.target, self.message, Some(deadline), deadline)),
             done: false,
         }
     }
@@ -127,7 +123,6 @@ pub struct Calling<M: Send + 'static, T: Send + 'static> {
     slot: Arc<CallSlot<T>>,
     delivery: Option<Delivery<M>>,
     deadline: Deadline,
-    target: ActorRef<M>,
     done: bool,
 }
 
@@ -178,25 +173,15 @@ impl<M: Send + 'static, T: Send + 'static> Future for Calling<M, T> {
             }
             None => CallError::Unknown(Lost::Deadline),
         };
-        this.abandon();
+        this.slot.abandon();
         this.end(Err(error))
-    }
-}
-
-impl<M: Send + 'static, T: Send + 'static> Calling<M, T> {
-    /// Nobody waits any more: the callee can see it, and the number of a call that left is freed.
-    fn abandon(&mut self) {
-        let number = self.slot.abandon();
-        if number != 0 {
-            self.target.forget(number);
-        }
     }
 }
 
 impl<M: Send + 'static, T: Send + 'static> Drop for Calling<M, T> {
     fn drop(&mut self) {
         if !self.done {
-            self.abandon();
+            self.slot.abandon();
         }
     }
 }
@@ -212,20 +197,23 @@ enum Delivery<M: Send + 'static> {
 type Travel = BoxFuture<'static, Result<(), (Outgoing, Why)>>;
 
 /// A message at the door of a mailbox of this node. Dropping it gives up its place in the line.
-struct Knock<M: Send + 'static> {
+pub(crate) struct Knock<M: Send + 'static> {
     cell: Arc<Cell<M>>,
     envelope: Option<Envelope<M>>,
     waiter: Waiter,
 }
 
 impl<M: Send + 'static> Knock<M> {
-    fn new(cell: Arc<Cell<M>>, message: M, travels: Option<Instant>) -> Self {
-        let deadline_ms = travels.map_or(0, |deadline| cell.engine().deadline_ms(deadline));
-        let envelope = Some(Envelope { message, deadline_ms, credit: 0 });
-        Self { cell, envelope, waiter: Waiter::default() }
+    pub(crate) fn new(cell: Arc<Cell<M>>, envelope: Envelope<M>) -> Self {
+        Self { cell, envelope: Some(envelope), waiter: Waiter::default() }
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
+    fn with(cell: Arc<Cell<M>>, message: M, travels: Option<Instant>) -> Self {
+        let deadline_ms = travels.map_or(0, |deadline| cell.engine().deadline_ms(deadline));
+        Self::new(cell, Envelope::new(message, deadline_ms))
+    }
+
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
         match ready!(self.cell.queue().poll_push(cx, &mut self.envelope, &mut self.waiter)) {
             Ok(pushed) => {
                 self.cell.after_push(pushed);
@@ -246,7 +234,7 @@ impl<M: Send + 'static> Drop for Knock<M> {
 impl<M: Send + 'static> Delivery<M> {
     fn new(target: ActorRef<M>, message: M, travels: Option<Instant>, deadline: Instant) -> Self {
         match target.place() {
-            Ok(cell) => Self::Here(Knock::new(cell, message, travels)),
+            Ok(cell) => Self::Here(Knock::with(cell, message, travels)),
             Err(_) => Self::There { target, message, travels, deadline },
         }
     }
@@ -284,7 +272,7 @@ impl<M: Send + 'static> Delivery<M> {
         };
         let remote = match target.place() {
             Ok(cell) => {
-                *self = Self::Here(Knock::new(cell, message, travels));
+                *self = Self::Here(Knock::with(cell, message, travels));
                 return None;
             }
             Err(remote) => remote,
@@ -323,15 +311,6 @@ impl<M: Send + 'static> Delivery<M> {
                 Some(message)
             }
             Self::Done => None,
-        }
-    }
-}
-
-impl<M: Send + 'static> ActorRef<M> {
-    fn forget(&self, number: u64) {
-        if let Route::There(remote) = &self.0 {
-            let origin = remote.carrier.node();
-            remote.carrier.forget(CallId { origin, number });
         }
     }
 }

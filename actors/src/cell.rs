@@ -5,16 +5,22 @@
 //!
 //! Invariants:
 //! - **K-1** Signals overtake a full mailbox.
-//! - **K-2** When a run ends, its state is dropped first; then names go; then monitors and the
-//!   supervisor are told, each once.
+//! - **K-2** When a run ends, its state and its pipes are dropped first; then names go; then
+//!   monitors and the supervisor are told, each once.
 //! - **K-3** A cell that ended for good refuses every message and answers every queued call with
-//!   `Rejected(Stopped)`.
+//!   `Rejected(Stopped)`. An actor nobody supervises has ended for good before its end is told.
 //! - **K-4** Epochs only grow.
+//! - **K-5** What is meant for one run (stop, kill, notices) never reaches another.
+//! - **K-6** No code of the user runs under the cell's lock, and none of it can keep the cell from
+//!   telling an end.
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
+
+use tokio::task::JoinHandle;
 
 use crate::actor::Restart;
 use crate::carrier::OnDown;
@@ -37,19 +43,47 @@ pub(crate) struct Envelope<M> {
     pub(crate) credit: u32,
 }
 
+/// In place of a credit: the message is for one run only, whose number stands where the deadline
+/// would. Such messages are made here and have neither.
+const OF_ONE_RUN: u32 = u32::MAX;
+
+impl<M> Envelope<M> {
+    pub(crate) fn new(message: M, deadline_ms: u32) -> Self {
+        Self { message, deadline_ms, credit: 0 }
+    }
+
+    /// A message that no run but `epoch` may see.
+    pub(crate) fn of_run(message: M, epoch: Epoch) -> Self {
+        Self { message, deadline_ms: epoch.0 as u32, credit: OF_ONE_RUN }
+    }
+
+    /// Why the run `epoch` must not handle it, if so.
+    pub(crate) fn refusal(&self, epoch: Epoch, engine: &Engine) -> Option<Why> {
+        match self.credit {
+            OF_ONE_RUN => (self.deadline_ms != epoch.0 as u32).then_some(Why::Stopped),
+            _ => engine.has_passed(self.deadline_ms).then_some(Why::Expired),
+        }
+    }
+
+    /// Says that it has left the mailbox.
+    pub(crate) fn return_credit(&self, engine: &Engine) {
+        if self.credit != OF_ONE_RUN {
+            engine.return_credit(self.credit);
+        }
+    }
+}
+
 pub(crate) enum Signal<M> {
     /// End after the message in hand.
     Stop(Exit),
-    /// A message that overtakes the queue.
-    Notice(M),
+    /// A message that overtakes the queue, made by the actor's own code.
+    Notice(Box<dyn FnOnce() -> M + Send>),
     /// The supervisor holds the checkpoint with this sequence number.
     Stored(u64),
     /// Ten seconds have passed since the first message after a checkpoint.
     CheckpointDue,
     /// The next run, typed by the actor.
     Start(Box<dyn Any + Send>),
-    /// There will be no next run.
-    Retire,
 }
 
 /// What a run takes from its cell next.
@@ -62,6 +96,10 @@ const SIGNALLED: u32 = 1;
 const KILLED: u32 = 2;
 /// The run has a waker: needed once, since all runs of a cell share one task.
 const AWAKE: u32 = 4;
+/// A stop waits among the signals; one is enough.
+const STOPPING: u32 = 8;
+/// There will be no next run.
+const RETIRED: u32 = 16;
 
 pub(crate) struct Cell<M> {
     id: ActorId,
@@ -75,13 +113,47 @@ pub(crate) struct Cell<M> {
 }
 
 struct Inner<M> {
+    phase: Phase,
     signals: VecDeque<Signal<M>>,
-    monitors: Vec<OnDown>,
+    monitors: Vec<Monitor>,
     supervision: Option<Supervision>,
     names: Vec<String>,
     kill: Option<Exit>,
-    ended: Option<Exit>,
+    /// Pipes of a run that ends, until they are gone.
+    pipes: Vec<JoinHandle<()>>,
     exported: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    /// The next run has been handed over.
+    Starting,
+    Running,
+    /// The last run has ended; its supervisor decides.
+    Between {
+        restarting: bool,
+    },
+    Ended,
+}
+
+/// Whom to tell of the end of the present run.
+pub(crate) struct Monitor {
+    pub(crate) on_down: OnDown,
+    /// Dead when nobody wants to know any more; `None` for a watcher that lasts.
+    pub(crate) watcher: Option<Weak<()>>,
+}
+
+impl Monitor {
+    fn is_forgotten(&self) -> bool {
+        self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
+    }
+
+    fn tell(self, down: Down) {
+        let (actor, on_down) = (down.actor, self.on_down);
+        if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
+            tracing::warn!(%actor, "a monitor panicked");
+        }
+    }
 }
 
 /// Who decides what happens after a run.
@@ -107,13 +179,14 @@ pub trait Control: Send + Sync + 'static {
     fn capacity(&self) -> usize;
     /// Asks it to end after the message in hand.
     fn stop(&self, exit: Exit);
-    /// Ends it at the next point where its handler waits.
+    /// Ends its run at the next point where its handler waits.
     fn kill(&self, exit: Exit);
-    /// Calls `on_down` when the present run ends; at once if the actor has ended.
+    /// Calls `on_down` when the present run ends; at once, with [`Exit::NoProc`], if there is none.
     fn monitor(&self, on_down: OnDown);
     /// Hands over the next run; ignored unless the last one has ended.
     fn start_again(&self, run: Box<dyn Any + Send>);
-    /// Says that there will be no next run.
+    /// Says that there will be no next run: the actor has ended for good when the present one
+    /// ends, or at once between two runs.
     fn retire(&self);
     /// The supervisor holds its checkpoint `sequence`.
     fn stored(&self, sequence: u64);
@@ -142,12 +215,13 @@ impl<M: Send + 'static> Cell<M> {
             epoch: AtomicU64::new(0),
             waker: OnceLock::new(),
             inner: Mutex::new(Inner {
+                phase: Phase::Starting,
                 signals: VecDeque::new(),
                 monitors: Vec::new(),
                 supervision,
                 names: Vec::new(),
                 kill: None,
-                ended: None,
+                pipes: Vec::new(),
                 exported: false,
             }),
         }
@@ -200,13 +274,29 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal<M>) {
+    /// For the present run, or the one that is about to start; nothing happens without one.
+    fn signal(&self, signal: Signal<M>) {
+        self.signal_if(signal, |inner| matches!(inner.phase, Phase::Running | Phase::Starting));
+    }
+
+    /// For the run `epoch` and no other (K-5).
+    pub(crate) fn signal_run(&self, epoch: Epoch, signal: Signal<M>) {
+        self.signal_if(signal, |inner| inner.phase == Phase::Running && self.epoch() == epoch);
+    }
+
+    fn signal_if(&self, signal: Signal<M>, wanted: impl FnOnce(&Inner<M>) -> bool) {
         let mut inner = self.inner();
-        if inner.ended.is_some() {
+        let mut set = SIGNALLED;
+        if matches!(signal, Signal::Stop(_)) {
+            set |= STOPPING;
+        }
+        let repeated = set & STOPPING & self.flags.load(Ordering::Relaxed) != 0;
+        if repeated || !wanted(&inner) {
+            // The signal is an argument, so it is dropped after the lock.
             return;
         }
         inner.signals.push_back(signal);
-        self.flags.fetch_or(SIGNALLED, Ordering::SeqCst);
+        self.flags.fetch_or(set, Ordering::SeqCst);
         drop(inner);
         self.wake();
     }
@@ -234,9 +324,17 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    pub(crate) fn poll_signal(&self, cx: &Context<'_>) -> Poll<Signal<M>> {
+    /// The next run once it is handed over; `None` when there will be none.
+    pub(crate) fn poll_start(&self, cx: &Context<'_>) -> Poll<Option<Box<dyn Any + Send>>> {
         self.attend(cx);
-        self.take_signal().map_or(Poll::Pending, Poll::Ready)
+        if self.has_ended() || self.flags.load(Ordering::Acquire) & RETIRED != 0 {
+            return Poll::Ready(None);
+        }
+        match self.take_signal() {
+            Some(Signal::Start(run)) => Poll::Ready(Some(run)),
+            // Between two runs no other signal is accepted, and a start stands before the rest.
+            _ => Poll::Pending,
+        }
     }
 
     fn take_signal(&self) -> Option<Signal<M>> {
@@ -278,62 +376,84 @@ impl<M: Send + 'static> Cell<M> {
 
     /// Begins the run `epoch`.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
+        let mut inner = self.inner();
         self.epoch.store(epoch.0, Ordering::Release);
-        self.inner().kill = None;
-        self.flags.fetch_and(!KILLED, Ordering::SeqCst);
+        inner.phase = Phase::Running;
     }
 
     pub(crate) fn kill_exit(&self) -> Exit {
         self.inner().kill.clone().unwrap_or(Exit::Killed)
     }
 
-    /// Tells everybody that the run is over. Its state is gone by now (K-2). `started` is false
-    /// when the run never came to life: its spawner has been told already.
-    pub(crate) fn end_run(&self, exit: &Exit, started: bool) {
-        let epoch = self.epoch();
-        let (monitors, names, supervision) = {
-            let mut inner = self.inner();
-            // Stops and notices were for the run that ended; the next run is not among them yet.
-            inner.signals.retain(|signal| matches!(signal, Signal::Start(_) | Signal::Retire));
-            let monitors = std::mem::take(&mut inner.monitors);
-            (monitors, std::mem::take(&mut inner.names), inner.supervision.clone())
-        };
-        self.engine.forget_names(self.id, names);
-        let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
-        for on_down in monitors {
-            on_down(Down { actor: self.id, epoch, exit: exit.clone(), restarting });
+    /// Takes over the pipes of a run that ends.
+    pub(crate) fn leave_pipes(&self, pipes: Vec<JoinHandle<()>>) {
+        self.inner().pipes = pipes;
+    }
+
+    /// Waits until the pipes of the run that ended are dropped (K-2). They were aborted, so this
+    /// takes until each next waits.
+    pub(crate) async fn pipes_gone(&self) {
+        let pipes = std::mem::take(&mut self.inner().pipes);
+        for pipe in pipes {
+            // An error says that it was aborted.
+            let _ = pipe.await;
         }
-        if let (Some(supervision), true) = (supervision, started) {
+    }
+
+    /// Tells everybody that the run is over. Its state is gone by now (K-2). `alive` is false when
+    /// the run never came to life: its spawner is told instead of the supervisor.
+    pub(crate) fn end_run(&self, exit: &Exit, alive: bool) {
+        let epoch = self.epoch();
+        let (signals, monitors, names, supervision, restarting) = {
+            let mut inner = self.inner();
+            if !matches!(inner.phase, Phase::Running | Phase::Starting) {
+                return;
+            }
+            let supervision = inner.supervision.clone();
+            let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
+            inner.phase = Phase::Between { restarting };
+            inner.kill = None;
+            self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
+            let signals = std::mem::take(&mut inner.signals);
+            let monitors = std::mem::take(&mut inner.monitors);
+            (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
+        };
+        discard(signals, || Why::Stopped);
+        self.engine.forget_names(self.id, names);
+        if supervision.is_none() {
+            self.close();
+        }
+        for monitor in monitors {
+            monitor.tell(Down { actor: self.id, epoch, exit: exit.clone(), restarting });
+        }
+        if let (Some(supervision), true) = (supervision, alive) {
             supervision.watch.notice(Notice::Ended { actor: self.id, epoch, exit: exit.clone() });
         }
     }
 
-    /// Ends the cell for good (K-3).
-    pub(crate) fn close(&self, exit: &Exit) {
+    /// Ends the cell for good (K-3). Idempotent.
+    pub(crate) fn close(&self) {
         // Its consumer is the task that closes it: nobody is to be woken.
         let _ = self.queue.close();
-        let monitors = {
+        let signals = {
             let mut inner = self.inner();
-            inner.ended = Some(exit.clone());
-            inner.signals.clear();
+            inner.phase = Phase::Ended;
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
-            std::mem::take(&mut inner.monitors)
+            std::mem::take(&mut inner.signals)
         };
+        discard(signals, || Why::Stopped);
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer);
         }
         self.engine.unexport(self.id);
-        for on_down in monitors {
-            on_down(self.absent());
-        }
     }
 
     fn drain(&self, consumer: &mut Consumer<'_, Envelope<M>>) {
         loop {
             match consumer.pop() {
                 Pop::Value(envelope) => {
-                    self.engine.return_credit(envelope.credit);
-                    discarding(|| Why::Stopped, || drop(envelope));
+                    envelope.return_credit(&self.engine);
+                    discard(envelope, || Why::Stopped);
                 }
                 Pop::Busy => std::thread::yield_now(),
                 Pop::Empty => return,
@@ -341,28 +461,61 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
+    /// Tells `monitor` of the end of the present run, or at once that there is none.
+    pub(crate) fn watch(&self, monitor: Monitor) {
+        let mut inner = self.inner();
+        let restarting = match inner.phase {
+            Phase::Starting | Phase::Running => {
+                let forgotten = inner.forgotten_monitors();
+                inner.monitors.push(monitor);
+                drop(inner);
+                drop(forgotten);
+                return;
+            }
+            Phase::Between { restarting } => restarting,
+            Phase::Ended => false,
+        };
+        drop(inner);
+        let exit = Exit::NoProc;
+        monitor.tell(Down { actor: self.id, epoch: self.epoch(), exit, restarting });
+    }
+
     /// Marks the cell as listed in the export table; true the first time.
     pub(crate) fn mark_exported(&self) -> bool {
         !std::mem::replace(&mut self.inner().exported, true)
     }
 
-    /// Remembers that `name` goes when the run ends; false if the actor has ended already.
+    /// Remembers that `name` goes when the run ends; false if there is no run.
     pub(crate) fn note_name(&self, name: &str) -> bool {
         let mut inner = self.inner();
-        if inner.ended.is_some() {
+        if !matches!(inner.phase, Phase::Starting | Phase::Running) {
             return false;
         }
         inner.names.push(name.to_owned());
         true
     }
 
-    fn absent(&self) -> Down {
-        Down { actor: self.id, epoch: self.epoch(), exit: Exit::NoProc, restarting: false }
-    }
-
     fn inner(&self) -> MutexGuard<'_, Inner<M>> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M> Inner<M> {
+    /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
+    /// twice as many as somebody waits for.
+    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
+        if self.monitors.len() < self.monitors.capacity() {
+            return Vec::new();
+        }
+        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
+    }
+}
+
+/// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).
+pub(crate) fn discard<T>(dropped: T, why: fn() -> Why) {
+    if catch_unwind(AssertUnwindSafe(|| discarding(why, || drop(dropped)))).is_err() {
+        tracing::warn!("a message panicked when it was dropped");
     }
 }
 
@@ -396,27 +549,35 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn kill(&self, exit: Exit) {
-        self.inner().kill.get_or_insert(exit);
+        let mut inner = self.inner();
+        if !matches!(inner.phase, Phase::Starting | Phase::Running) {
+            return;
+        }
+        inner.kill.get_or_insert(exit);
         self.flags.fetch_or(KILLED, Ordering::SeqCst);
+        drop(inner);
         self.wake();
     }
 
     fn monitor(&self, on_down: OnDown) {
-        let mut inner = self.inner();
-        if inner.ended.is_none() {
-            inner.monitors.push(on_down);
-            return;
-        }
-        drop(inner);
-        on_down(self.absent());
+        self.watch(Monitor { on_down, watcher: None });
     }
 
     fn start_again(&self, run: Box<dyn Any + Send>) {
-        self.signal(Signal::Start(run));
+        let mut inner = self.inner();
+        if !matches!(inner.phase, Phase::Between { .. }) {
+            return;
+        }
+        inner.phase = Phase::Starting;
+        inner.signals.push_back(Signal::Start(run));
+        self.flags.fetch_or(SIGNALLED, Ordering::SeqCst);
+        drop(inner);
+        self.wake();
     }
 
     fn retire(&self) {
-        self.signal(Signal::Retire);
+        self.flags.fetch_or(RETIRED, Ordering::SeqCst);
+        self.wake();
     }
 
     fn stored(&self, sequence: u64) {

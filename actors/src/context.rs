@@ -1,20 +1,24 @@
 //! What an actor can do while it starts or handles a message.
 
 use std::fmt;
-use std::future::IntoFuture;
+use std::future::{Future, IntoFuture, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::task::AbortHandle;
+use tokio::task::JoinHandle;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Signal};
+use crate::call::Knock;
+use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
 use crate::engine::Engine;
+use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
 use crate::id::{ActorId, Epoch};
 use crate::reference::{ActorRef, Route};
+use crate::run::{caught, panic_text};
 
 /// Messages that the runtime owes an actor may exceed its mailbox by this many: timers and pipes.
 pub const OWED_MESSAGES_MAX: usize = 256;
@@ -26,7 +30,9 @@ pub struct Context<A: Actor> {
     pub(crate) checkpoint: Checkpointing<A::Msg>,
     restored: Option<Bytes>,
     /// Timers and pipes end with the run.
-    tasks: Vec<AbortHandle>,
+    tasks: Vec<JoinHandle<()>>,
+    /// Tells the monitors this run set that it still wants to know.
+    watching: Option<Arc<()>>,
 }
 
 /// When a run is next asked for its state, and whom to tell that it is safe.
@@ -47,7 +53,7 @@ impl<A: Actor> Context<A> {
             timed: false,
             on_stored: None,
         };
-        Self { cell, stop: None, checkpoint, restored, tasks: Vec::new() }
+        Self { cell, stop: None, checkpoint, restored, tasks: Vec::new(), watching: None }
     }
 
     /// The actor's own address.
@@ -91,13 +97,15 @@ impl<A: Actor> Context<A> {
         target: &ActorRef<M>,
         notice: impl FnOnce(Down) -> A::Msg + Send + 'static,
     ) {
-        // A monitor of a run that has ended must not reach the run after it.
         let (cell, epoch) = (Arc::downgrade(&self.cell), self.epoch());
-        target.on_down(Box::new(move |down| {
-            if let Some(cell) = cell.upgrade().filter(|cell| cell.epoch() == epoch) {
-                cell.signal(Signal::Notice(notice(down)));
+        let watching = Arc::downgrade(self.watching.get_or_insert_with(Arc::default));
+        let on_down = Box::new(move |down| {
+            if let Some(cell) = cell.upgrade() {
+                // `notice` is the watcher's code: it runs in the watcher's own task.
+                cell.signal_run(epoch, Signal::Notice(Box::new(move || notice(down))));
             }
-        }));
+        });
+        target.watch(Monitor { on_down, watcher: Some(watching) });
     }
 
     /// Delivers `message` after `delay`, unless the run has ended by then.
@@ -106,28 +114,35 @@ impl<A: Actor> Context<A> {
     }
 
     /// Awaits `future` beside the mailbox and delivers what it gives as a message. It ends with
-    /// the run.
+    /// the run, and the run ends with it if it panics.
     pub fn pipe<T: Send + 'static>(
         &mut self,
         future: impl IntoFuture<Output = T, IntoFuture: Send + 'static>,
         message: impl FnOnce(T) -> A::Msg + Send + 'static,
     ) {
-        let (cell, future) = (Arc::downgrade(&self.cell), future.into_future());
-        let task = self.engine().runtime().spawn(async move {
-            let message = message(future.await);
+        let (cell, epoch) = (Arc::downgrade(&self.cell), self.epoch());
+        let made = caught(future.into_future());
+        self.spawn(async move {
+            let made = made.await.map(|value| catch_unwind(AssertUnwindSafe(|| message(value))));
             let Some(cell) = cell.upgrade() else { return };
-            let envelope = Envelope { message, deadline_ms: 0, credit: 0 };
-            // A mailbox that is full beyond what is owed belongs to an actor that does not keep
-            // up with its own timers; waiting is then the right pace.
-            if let Err((envelope, crate::error::Why::Full)) =
-                cell.push_beyond(envelope, OWED_MESSAGES_MAX)
-            {
-                let target = ActorRef(Route::Here(cell));
-                let _ = target.send(envelope.message).within(Duration::MAX / 4).await;
+            match made {
+                Ok(Ok(message)) => owe(cell, Envelope::of_run(message, epoch)).await,
+                Ok(Err(panic)) => {
+                    let exit = Exit::Panicked(panic_text(&*panic));
+                    cell.signal_run(epoch, Signal::Stop(exit));
+                }
+                Err(exit) => cell.signal_run(epoch, Signal::Stop(exit)),
             }
         });
-        self.tasks.retain(|task| !task.is_finished());
-        self.tasks.push(task.abort_handle());
+    }
+
+    /// Runs `task` until the run ends.
+    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+        if self.tasks.len() == self.tasks.capacity() {
+            self.tasks.retain(|task| !task.is_finished());
+        }
+        let task = self.engine().runtime().spawn(task);
+        self.tasks.push(task);
     }
 
     /// The latest checkpoint that a run before this one left, if any.
@@ -159,9 +174,25 @@ impl<A: Actor> Context<A> {
 
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
-        for task in &self.tasks {
+        let mut tasks = std::mem::take(&mut self.tasks);
+        tasks.retain(|task| !task.is_finished());
+        for task in &tasks {
             task.abort();
         }
+        if !tasks.is_empty() {
+            self.cell.leave_pipes(tasks);
+        }
+    }
+}
+
+/// Delivers what the runtime owes an actor.
+async fn owe<M: Send + 'static>(cell: Arc<Cell<M>>, envelope: Envelope<M>) {
+    // A mailbox that is full beyond what is owed belongs to an actor that does not keep up with
+    // its own timers; waiting is then the right pace.
+    if let Err((envelope, Why::Full)) = cell.push_beyond(envelope, OWED_MESSAGES_MAX) {
+        let mut knock = Knock::new(cell, envelope);
+        // Refused only once the actor has ended, and what it was owed with it.
+        let _ = poll_fn(|cx| knock.poll(cx)).await;
     }
 }
 

@@ -72,7 +72,7 @@ impl Engine {
             origin,
             // Number 0 is the node's own.
             next: AtomicU64::new(1),
-            born: Instant::now(),
+            born: now(),
             tables: Mutex::default(),
             credit: OnceLock::new(),
         };
@@ -135,13 +135,12 @@ impl Engine {
         name: &str,
         reference: &ActorRef<M>,
     ) -> Result<(), NameError> {
+        let here = reference.place().ok();
         let mut tables = self.tables();
         if tables.names.contains_key(name) {
             return Err(NameError::Taken(name.into()));
         }
-        if let Route::Here(cell) = &reference.0
-            && !cell.note_name(name)
-        {
+        if here.is_some_and(|cell| !cell.note_name(name)) {
             return Err(NameError::Ended(name.into()));
         }
         let named = Named { actor: reference.id(), reference: Box::new(reference.clone()) };
@@ -165,11 +164,14 @@ impl Engine {
             return;
         }
         let mut tables = self.tables();
-        for name in names {
-            if tables.names.get(&name).is_some_and(|named| named.actor == actor) {
-                tables.names.remove(&name);
-            }
-        }
+        let theirs = names.iter().filter_map(|name| {
+            let named = tables.names.get(name).is_some_and(|named| named.actor == actor);
+            if named { tables.names.remove(name) } else { None }
+        });
+        // An entry may own the last reference to its cell: it is dropped outside the lock.
+        let gone: Vec<Named> = theirs.collect();
+        drop(tables);
+        drop(gone);
     }
 
     /// Lists a local actor so that other nodes can reach it.
@@ -187,7 +189,13 @@ impl Engine {
 
     fn list<M: Protocol>(&self, cell: &Arc<Cell<M>>, movable: bool) {
         let inbound: Arc<dyn Inbound> = Arc::new(Exported(cell.clone()));
-        self.tables().exports.insert(cell.id(), Export { inbound, movable });
+        let mut tables = self.tables();
+        if tables.stopping {
+            return;
+        }
+        let before = tables.exports.insert(cell.id(), Export { inbound, movable });
+        drop(tables);
+        drop(before);
         // One that ended while it was being listed must not stay there.
         if cell.has_ended() {
             self.unexport(cell.id());
@@ -237,8 +245,11 @@ impl Engine {
     }
 
     pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
-        let now = self.0.core.born.elapsed().as_millis() as u32;
-        deadline_ms != 0 && (now.wrapping_sub(deadline_ms) as i32) > 0
+        if deadline_ms == 0 {
+            return false;
+        }
+        let passed = now().saturating_duration_since(self.0.core.born).as_millis() as u32;
+        (passed.wrapping_sub(deadline_ms) as i32) > 0
     }
 
     /// Starts no more actors, and lets go of names and exports.
@@ -268,6 +279,11 @@ impl fmt::Debug for Engine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Engine({:x})", self.0.core.origin)
     }
+}
+
+/// The clock of deadlines. It is tokio's, so that a paused runtime pauses them too.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 /// Ends an actor whose spawn was given up.

@@ -53,7 +53,7 @@ pub use context::Context;
 pub use engine::Engine;
 pub use error::{CallError, Lost, NameError, Rejected, SpawnError, Why};
 pub use exit::{Down, Exit, Fault};
-pub use reference::{ActorRef, DEADLINE_DEFAULT};
+pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
 pub use wire::{Payload, Protocol, Wire};
 
@@ -61,7 +61,7 @@ pub use wire::{Payload, Protocol, Wire};
 pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
     pub use crate::context::OWED_MESSAGES_MAX;
-    pub use crate::reference::DEADLINE_DEFAULT;
+    pub use crate::reference::{DEADLINE_DEFAULT, DEADLINE_MAX};
     pub use crate::run::{
         CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES, MESSAGES_PER_TURN,
     };

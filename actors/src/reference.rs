@@ -15,7 +15,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::{Call, SendMessage};
 use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
-use crate::cell::{Cell, Control, Envelope};
+use crate::cell::{Cell, Control, Envelope, Monitor, discard};
+use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
 use crate::id::ActorId;
@@ -57,7 +58,7 @@ impl<M: Send + 'static> ActorRef<M> {
     pub fn cast(&self, message: M) -> Result<(), Rejected<M>> {
         match self.place() {
             Ok(cell) => cell
-                .push(Envelope { message, deadline_ms: 0, credit: 0 })
+                .push(Envelope::new(message, 0))
                 .map_err(|(envelope, why)| Rejected { message: envelope.message, why }),
             Err(remote) => remote.push(message, None),
         }
@@ -109,9 +110,13 @@ impl<M: Send + 'static> ActorRef<M> {
 
     /// Calls `on_down` once when the present run ends; at once if there is none.
     pub fn on_down(&self, on_down: OnDown) {
+        self.watch(Monitor { on_down, watcher: None });
+    }
+
+    pub(crate) fn watch(&self, monitor: Monitor) {
         match &self.0 {
-            Route::Here(cell) => cell.monitor(on_down),
-            Route::There(remote) => remote.carrier.monitor(&remote.address, on_down),
+            Route::Here(cell) => cell.watch(monitor),
+            Route::There(remote) => remote.carrier.monitor(&remote.address, monitor.on_down),
         }
     }
 
@@ -170,11 +175,12 @@ impl<M: Protocol> Inbound for Exported<M> {
     ) -> Result<(), Why> {
         let Inbox { from, head, payloads, deadline, credit } = inbox;
         let message = decode::<M>(carrier, from, head, payloads).map_err(Why::Incompatible)?;
-        let deadline_ms = deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline));
+        let latest = now() + DEADLINE_MAX;
+        let deadline_ms =
+            deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline.min(latest)));
         let envelope = Envelope { message, deadline_ms, credit };
         self.0.push_beyond(envelope, extra).map_err(|(envelope, why)| {
-            let scope: fn() -> Why = if why == Why::Full { || Why::Full } else { || Why::Stopped };
-            crate::wire::discarding(scope, || drop(envelope));
+            discard(envelope, if why == Why::Full { || Why::Full } else { || Why::Stopped });
             why
         })
     }
@@ -283,3 +289,5 @@ impl<M: Send + 'static> fmt::Debug for ActorRef<M> {
 
 /// How long `send` and `call` wait unless told otherwise.
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(5);
+/// The longest they can be told to wait: the deadlines of messages are kept in 32 bits.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);

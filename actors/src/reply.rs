@@ -1,7 +1,7 @@
 //! The right to answer one call.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use crate::carrier::{Answer, Carrier};
 use crate::error::{CallError, Lost, Why};
 use crate::id::NodeId;
 use crate::mailbox::Slot;
-use crate::mailbox::sync::{AtomicU64, Ordering};
+use crate::mailbox::sync::{AtomicU64, Ordering, fence};
 use crate::wire::{
     CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, Wire, decode, encode, unanswered,
     with_decoding, with_encoding,
@@ -38,6 +38,8 @@ pub(crate) struct CallSlot<T> {
     slot: Slot<Result<T, CallError>>,
     /// The call number under which the right to answer travels; 0 while it is here.
     lent: AtomicU64,
+    /// Who carries it then.
+    carrier: OnceLock<Arc<dyn Carrier>>,
 }
 
 /// A caller that waits on another node.
@@ -51,7 +53,8 @@ struct Elsewhere<T> {
 impl<T: Send + 'static> Reply<T> {
     /// A reply and the slot that waits for it.
     pub(crate) fn pair() -> (Self, Arc<CallSlot<T>>) {
-        let slot = Arc::new(CallSlot { slot: Slot::new(), lent: AtomicU64::new(0) });
+        let (slot, lent, carrier) = (Slot::new(), AtomicU64::new(0), OnceLock::new());
+        let slot = Arc::new(CallSlot { slot, lent, carrier });
         (Self(Side::Here(slot.clone())), slot)
     }
 
@@ -100,10 +103,29 @@ impl<T> CallSlot<T> {
         self.slot.poll(cx)
     }
 
-    /// The caller has gone. Returns the call to forget if the right to answer had left.
-    pub(crate) fn abandon(&self) -> u64 {
+    /// The caller has gone: the answerer can see it, and the number of a call that left is freed.
+    pub(crate) fn abandon(&self) {
         self.slot.abandon();
-        self.lent.load(Ordering::Acquire)
+        fence(Ordering::SeqCst);
+        self.forget();
+    }
+
+    /// The right to answer leaves under `call`.
+    fn lend(&self, carrier: &Arc<dyn Carrier>, call: CallId) {
+        let _ = self.carrier.set(carrier.clone());
+        self.lent.store(call.number, Ordering::Release);
+        // Of a caller that goes at the same time, either it sees the number or this sees it gone.
+        fence(Ordering::SeqCst);
+        if self.slot.is_abandoned() {
+            self.forget();
+        }
+    }
+
+    fn forget(&self) {
+        let number = self.lent.load(Ordering::Acquire);
+        if let (true, Some(carrier)) = (number != 0, self.carrier.get()) {
+            carrier.forget(CallId { origin: carrier.node(), number });
+        }
     }
 }
 
@@ -147,7 +169,7 @@ impl<T: Wire> Serialize for Reply<T> {
             let call = match &self.0 {
                 Side::Here(slot) => {
                     let call = context.carrier.register(slot.clone())?;
-                    slot.lent.store(call.number, Ordering::Release);
+                    slot.lend(&context.carrier, call);
                     let carrier = context.carrier.clone();
                     context.lent.push(Arc::new(Pending { slot: slot.clone(), carrier }));
                     call

@@ -1,7 +1,8 @@
 //! The task that runs an actor: one task for all its runs.
 //!
 //! Invariants:
-//! - **X-1** A panic is caught outside the run, the run is dropped, and only then is anybody told.
+//! - **X-1** A panic ends the run and nothing else: it is caught, the run is dropped, and only then
+//!   is anybody told.
 //! - **X-2** An actor yields to others after [`MESSAGES_PER_TURN`] messages.
 //! - **X-3** Expired calls are dropped before they run.
 //! - **X-4** A kill takes effect where the handler next waits; a handler that is dropped has not
@@ -20,7 +21,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Next, Signal};
+use crate::cell::{Cell, Control, Envelope, Next, Signal, discard};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
@@ -28,7 +29,6 @@ use crate::exit::Exit;
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
-use crate::wire::discarding;
 
 /// Messages an actor handles before it lets others run.
 pub const MESSAGES_PER_TURN: u32 = 128;
@@ -75,60 +75,69 @@ async fn live<A: Actor>(cell: Arc<Cell<A::Msg>>, first: Start<A>) {
     // The cell ends with its task, also when the runtime drops the task half-way.
     let guard = CloseOnDrop(cell.clone());
     let mut next = Some(first);
-    let mut last = Exit::Normal;
     while let Some(mut start) = next.take() {
-        cell.begin_run(start.epoch);
-        let mut started = start.started.take();
-        last = Guarded(Some(Box::pin(run::<A>(&cell, start, &mut started)))).await;
-        debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), exit = %last, "run ended");
-        cell.end_run(&last, started.is_none());
-        if let Some(told) = started {
+        let mut birth = Birth { told: start.started.take(), alive: false };
+        let exit = Guarded(Some(Box::pin(run::<A>(&cell, start, &mut birth)))).await;
+        cell.pipes_gone().await;
+        debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
+        cell.end_run(&exit, birth.alive);
+        if let Some(told) = birth.told {
             // Whoever asked for the start has gone if this fails; the end is known all the same.
-            let _ = told.send(Err(last.clone()));
+            let _ = told.send(Err(exit));
         }
-        if cell.supervision().is_some() {
-            next = next_run::<A>(&cell).await;
-        }
+        next = next_run::<A>(&cell).await;
     }
-    cell.close(&last);
+    cell.close();
     drop(guard);
 }
 
-/// Waits for what the supervisor decides.
+/// Waits for what the supervisor decides. `None`, at once, if there is none.
 async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
-    loop {
-        match poll_fn(|cx| cell.poll_signal(cx)).await {
-            Signal::Start(start) => match start.downcast::<Start<A>>() {
-                Ok(start) => return Some(*start),
-                // Only the seed that made this cell starts it again, with the same type.
-                Err(_) => return None,
-            },
-            Signal::Retire => return None,
-            Signal::Stop(_) | Signal::Notice(_) | Signal::Stored(_) | Signal::CheckpointDue => {}
-        }
+    let start = poll_fn(|cx| cell.poll_start(cx)).await?;
+    // Only the seed that made this cell starts it again, with the same type.
+    let start = *start.downcast::<Start<A>>().ok()?;
+    cell.begin_run(start.epoch);
+    Some(start)
+}
+
+/// Who waits for a run to come to life, and whether it has.
+struct Birth {
+    told: Option<oneshot::Sender<Result<(), Exit>>>,
+    alive: bool,
+}
+
+impl Birth {
+    /// Says that the run lives; false if nobody wants it any more.
+    fn announce(&mut self) -> bool {
+        self.alive = self.told.take().is_some_and(|told| told.send(Ok(())).is_ok());
+        self.alive
     }
 }
 
-async fn run<A: Actor>(
-    cell: &Arc<Cell<A::Msg>>,
-    start: Start<A>,
-    started: &mut Option<oneshot::Sender<Result<(), Exit>>>,
-) -> Exit {
+async fn run<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Start<A>, birth: &mut Birth) -> Exit {
     let mut ctx = Context::<A>::new(cell.clone(), start.checkpoint);
     let mut actor = match until_killed(cell, A::start(start.args, &mut ctx)).await {
         Ok(Ok(actor)) => actor,
         Ok(Err(fault)) => return Exit::InitFailed(fault),
-        Err(kill) => return kill,
+        Err(end) => return end,
     };
-    if let Some(told) = started.take() {
-        // Whoever asked for the start has gone if this fails, and has killed the actor.
-        let _ = told.send(Ok(()));
+    if !birth.announce() {
+        return dropped(actor, Exit::Killed);
+    }
+    if ctx.checkpoint.wanted {
+        take_checkpoint(&actor, &mut ctx);
     }
     let exit = serve(&mut actor, &mut ctx, cell).await;
-    if matches!(exit, Exit::Normal | Exit::Shutdown | Exit::ShutdownWith(_))
-        && let Err(kill) = until_killed(cell, actor.stop(&exit)).await
-    {
-        return kill;
+    if exit.is_abnormal() {
+        return dropped(actor, exit);
+    }
+    until_killed(cell, actor.stop(&exit)).await.map_or_else(|end| end, |()| exit)
+}
+
+/// Drops the state after an abnormal end, whose cause a destructor that panics does not hide.
+fn dropped<A>(actor: A, exit: Exit) -> Exit {
+    if catch_unwind(AssertUnwindSafe(|| drop(actor))).is_err() {
+        debug!(%exit, "the state panicked when it was dropped");
     }
     exit
 }
@@ -148,6 +157,7 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
             turn = 0;
             yield_once().await;
         }
+        turn += 1;
         let message = match poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await {
             None => return cell.kill_exit(),
             Some(Next::Message(envelope)) => match admit(ctx, envelope) {
@@ -155,20 +165,21 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
                 None => continue,
             },
             Some(Next::Signal(Signal::Stop(exit))) => return exit,
-            Some(Next::Signal(Signal::Notice(message))) => message,
+            Some(Next::Signal(Signal::Notice(notice))) => notice(),
             Some(Next::Signal(Signal::Stored(sequence))) => match &mut ctx.checkpoint.on_stored {
                 Some(notice) => notice(sequence),
                 None => continue,
             },
             Some(Next::Signal(Signal::CheckpointDue)) => {
                 ctx.checkpoint.timed = false;
-                take_checkpoint(actor, ctx);
+                if ctx.checkpoint.messages > 0 {
+                    take_checkpoint(actor, ctx);
+                }
                 continue;
             }
-            // A run is never started over another, and a living one is stopped, not retired.
-            Some(Next::Signal(Signal::Start(_) | Signal::Retire)) => continue,
+            // A run is never started over another.
+            Some(Next::Signal(Signal::Start(_))) => continue,
         };
-        turn += 1;
         let handled = {
             let handler = pin!(actor.handle(message, ctx));
             handle(cell, &mut consumer, handler).await
@@ -194,15 +205,22 @@ fn poll_next<M: Send + 'static>(
     cell.poll_next(consumer, cx).map(Some)
 }
 
-/// Gives the credit of a message back, and drops the message if its time is over.
+/// Gives the credit of a message back, and drops the message if its time is over or the run
+/// it was for has ended (K-5).
 fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
     let engine = ctx.cell.engine();
-    engine.return_credit(envelope.credit);
-    if envelope.deadline_ms != 0 && engine.has_passed(envelope.deadline_ms) {
-        discarding(|| Why::Expired, || drop(envelope));
-        return None;
+    envelope.return_credit(engine);
+    match envelope.refusal(ctx.epoch(), engine) {
+        None => Some(envelope.message),
+        Some(Why::Expired) => {
+            discard(envelope, || Why::Expired);
+            None
+        }
+        Some(_) => {
+            discard(envelope, || Why::Stopped);
+            None
+        }
     }
-    Some(envelope.message)
 }
 
 fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
@@ -211,11 +229,11 @@ fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
         take_checkpoint(actor, ctx);
     } else if !ctx.checkpoint.timed && ctx.cell.supervision().is_some() {
         ctx.checkpoint.timed = true;
-        let cell = Arc::downgrade(&ctx.cell);
-        ctx.engine().runtime().spawn(async move {
+        let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
+        ctx.spawn(async move {
             tokio::time::sleep(CHECKPOINT_INTERVAL).await;
             if let Some(cell) = cell.upgrade() {
-                cell.signal(Signal::CheckpointDue);
+                cell.signal_run(epoch, Signal::CheckpointDue);
             }
         });
     }
@@ -246,8 +264,8 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
         sequence,
         state,
         stored: Box::new(move || {
-            if let Some(cell) = cell.upgrade().filter(|cell| cell.epoch() == epoch) {
-                cell.stored(sequence);
+            if let Some(cell) = cell.upgrade() {
+                cell.signal_run(epoch, Signal::Stored(sequence));
             }
         }),
     });
@@ -265,7 +283,7 @@ async fn handle<M: Send + 'static, F: Future>(
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
-        let polled = handler.as_mut().poll(cx).map(Ok);
+        let polled = poll_caught(handler.as_mut(), cx);
         if polled.is_pending() && std::mem::take(&mut first) {
             consumer.publish();
         }
@@ -284,9 +302,27 @@ async fn until_killed<M: Send + 'static, F: Future>(
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
-        future.as_mut().poll(cx).map(Ok)
+        poll_caught(future.as_mut(), cx)
     })
     .await
+}
+
+/// Polls code of the user; a panic becomes the end of its run. What it unwinds is the code's own
+/// values only: the actor's state is dropped later, outside the panic, and may panic once more.
+fn poll_caught<F: Future>(
+    future: Pin<&mut F>,
+    cx: &mut TaskContext<'_>,
+) -> Poll<Result<F::Output, Exit>> {
+    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(Exit::Panicked(panic_text(&*panic)))),
+    }
+}
+
+/// A future whose panic is a value.
+pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
+    let mut future = pin!(future);
+    poll_fn(|cx| poll_caught(future.as_mut(), cx)).await
 }
 
 async fn yield_once() {
@@ -322,7 +358,7 @@ impl<F: Future<Output = Exit>> Future for Guarded<F> {
     }
 }
 
-fn panic_text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| panic.downcast_ref::<String>().cloned())
         .unwrap_or_else(|| "a panic without a text".into())
@@ -334,7 +370,7 @@ impl<M: Send + 'static> Drop for CloseOnDrop<M> {
     fn drop(&mut self) {
         if !self.0.has_ended() {
             self.0.end_run(&Exit::Killed, true);
-            self.0.close(&Exit::Killed);
+            self.0.close();
         }
     }
 }

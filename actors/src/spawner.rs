@@ -152,7 +152,7 @@ pub trait Seed: Send + Sync + 'static {
     /// Starts another run on the cell of a child whose last run has ended: its mailbox goes on.
     ///
     /// # Errors
-    /// That its arguments were used up.
+    /// That its arguments were used up, or that the order's epoch is not larger than the last.
     fn replant(&self, control: &Arc<dyn Control>, order: Order) -> Result<Planted, SpawnError>;
 
     /// An `ActorRef` to the child, to be downcast by whoever knows its messages. `None` if the
@@ -251,22 +251,15 @@ pub async fn start_here(
     request: &Request,
 ) -> Result<Arc<dyn Control>, SpawnError> {
     let cell = request.previous.as_ref().and_then(|child| child.control());
-    let planted = match cell.filter(|cell| !cell.has_ended()) {
-        Some(cell) => request.seed.replant(&cell, request.order.clone())?,
-        None => request.seed.plant(engine, request.order.clone())?,
+    let (planted, fresh) = match cell.filter(|cell| !cell.has_ended()) {
+        Some(cell) => (request.seed.replant(&cell, request.order.clone())?, false),
+        None => (request.seed.plant(engine, request.order.clone())?, true),
     };
     let timeout = request.settings.start_timeout;
-    let unfinished = KillOnDrop(Some(planted.control.clone()));
-    let started = tokio::time::timeout(timeout, planted.started).await;
-    match started {
-        Ok(Ok(Ok(()))) => {
-            unfinished.keep();
-            Ok(planted.control)
-        }
-        Ok(Ok(Err(exit))) => {
-            unfinished.keep();
-            Err(SpawnError::Start(exit))
-        }
+    let unfinished = Unfinished { control: planted.control, fresh, kept: false };
+    match tokio::time::timeout(timeout, planted.started).await {
+        Ok(Ok(Ok(()))) => Ok(unfinished.keep()),
+        Ok(Ok(Err(exit))) => Err(SpawnError::Start(exit)),
         Ok(Err(_)) => Err(SpawnError::Stopping),
         Err(_) => Err(SpawnError::Deadline {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
@@ -300,19 +293,30 @@ impl Child for Local {
     }
 }
 
-struct KillOnDrop(Option<Arc<dyn Control>>);
+/// A start that has not succeeded yet. Dropped, nothing of it is left running: a cell made for it
+/// ends, and a cell that was there before waits for its supervisor, as it did.
+struct Unfinished {
+    control: Arc<dyn Control>,
+    fresh: bool,
+    kept: bool,
+}
 
-impl KillOnDrop {
-    fn keep(mut self) {
-        self.0 = None;
+impl Unfinished {
+    fn keep(mut self) -> Arc<dyn Control> {
+        self.kept = true;
+        self.control.clone()
     }
 }
 
-impl Drop for KillOnDrop {
+impl Drop for Unfinished {
     fn drop(&mut self) {
-        if let Some(control) = self.0.take() {
-            control.kill(Exit::Killed);
+        if self.kept {
+            return;
         }
+        if self.fresh {
+            self.control.retire();
+        }
+        self.control.kill(Exit::Killed);
     }
 }
 
@@ -350,6 +354,11 @@ impl<A: Actor> Seed for Sown<A> {
     }
 
     fn replant(&self, control: &Arc<dyn Control>, order: Order) -> Result<Planted, SpawnError> {
+        let last = control.epoch();
+        if order.epoch <= last {
+            let text = format!("the run {} is not newer than its last run {last}", order.epoch);
+            return Err(SpawnError::Refused(text));
+        }
         let (told, started) = oneshot::channel();
         let start = Start::<A> {
             args: self.args()?,

@@ -12,7 +12,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::mem::ManuallyDrop;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::thread::LocalKey;
 
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, Error as _};
@@ -86,7 +89,25 @@ pub struct Outgoing {
     pub payloads: Vec<Bytes>,
     /// The calls that wait for an answer to this message.
     pub calls: Vec<CallId>,
-    lent: Vec<Arc<dyn Lent>>,
+    lent: Loans,
+}
+
+/// Rights to answer that encoding has lent. Dropped, they return (W-1).
+#[derive(Default)]
+pub(crate) struct Loans(Vec<Arc<dyn Lent>>);
+
+impl Loans {
+    pub(crate) fn push(&mut self, lent: Arc<dyn Lent>) {
+        self.0.push(lent);
+    }
+}
+
+impl Drop for Loans {
+    fn drop(&mut self) {
+        for lent in self.0.drain(..) {
+            lent.take_back();
+        }
+    }
 }
 
 impl Outgoing {
@@ -104,15 +125,7 @@ impl Outgoing {
 
     /// Says that the message is on its way: the calls it carries stay registered.
     pub fn sent(&mut self) {
-        self.lent.clear();
-    }
-}
-
-impl Drop for Outgoing {
-    fn drop(&mut self) {
-        for lent in self.lent.drain(..) {
-            lent.take_back();
-        }
+        self.lent.0.clear();
     }
 }
 
@@ -125,7 +138,7 @@ impl fmt::Debug for Outgoing {
 pub(crate) struct Encoding {
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) calls: Vec<CallId>,
-    pub(crate) lent: Vec<Arc<dyn Lent>>,
+    pub(crate) lent: Loans,
     payloads: Vec<Bytes>,
     /// The reason of a failure: postcard keeps no text of its own.
     refusal: Option<Why>,
@@ -154,15 +167,13 @@ pub fn encode<T: Serialize + ?Sized>(
     let fresh = Encoding {
         carrier: carrier.clone(),
         calls: Vec::new(),
-        lent: Vec::new(),
+        lent: Loans::default(),
         payloads: Vec::new(),
         refusal: None,
     };
-    let outer = ENCODING.with(|slot| slot.replace(Some(fresh)));
+    let scope = Scope::enter(&ENCODING, fresh);
     let written = postcard::to_allocvec(value);
-    // The slot was filled above, on this thread, and `with_encoding` never empties it.
-    let context = ENCODING.with(|slot| slot.replace(outer));
-    let Some(context) = context else {
+    let Some(context) = scope.leave() else {
         return Err(Why::Incompatible("the encoding context is gone".into()));
     };
     let mut outgoing = Outgoing {
@@ -191,15 +202,43 @@ pub fn decode<T: DeserializeOwned>(
     payloads: Vec<Bytes>,
 ) -> Result<T, String> {
     let fresh = Decoding { carrier: carrier.clone(), from, payloads };
-    let outer = DECODING.with(|slot| slot.replace(Some(fresh)));
+    let scope = Scope::enter(&DECODING, fresh);
     let refused = || Why::Incompatible("the rest of the message could not be decoded".into());
-    let result = discarding(refused, || match postcard::take_from_bytes::<T>(head) {
+    let read = || match postcard::take_from_bytes::<T>(head) {
         Ok((value, [])) => Ok(value),
         Ok((_, rest)) => Err(format!("{} bytes too many", rest.len())),
         Err(error) => Err(error.to_string()),
-    });
-    DECODING.with(|slot| slot.replace(outer));
-    result
+    };
+    // Even a type's own code, given bytes it did not expect, must not end the node (W-2).
+    let result = discarding(refused, || catch_unwind(AssertUnwindSafe(read)));
+    drop(scope);
+    result.unwrap_or_else(|_| Err("its type panicked while it was decoded".into()))
+}
+
+/// A context in place for as long as this lives, also when a type's own code panics.
+struct Scope<T: 'static> {
+    slot: &'static LocalKey<RefCell<Option<T>>>,
+    outer: Option<T>,
+}
+
+impl<T> Scope<T> {
+    fn enter(slot: &'static LocalKey<RefCell<Option<T>>>, context: T) -> Self {
+        Self { slot, outer: slot.replace(Some(context)) }
+    }
+
+    /// The context as it is now.
+    fn leave(self) -> Option<T> {
+        let mut scope = ManuallyDrop::new(self);
+        let outer = scope.outer.take();
+        scope.slot.replace(outer)
+    }
+}
+
+impl<T> Drop for Scope<T> {
+    fn drop(&mut self) {
+        let outer = self.outer.take();
+        drop(self.slot.replace(outer));
+    }
 }
 
 pub(crate) fn with_encoding<R, E: ser::Error>(
