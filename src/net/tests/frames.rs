@@ -1,0 +1,1 @@
+//! The frame decoder against bytes that no correct peer sends.
