@@ -81,6 +81,8 @@ enum Phase {
         hello: Hello,
         chosen: bool,
     },
+    /// Refused by the peer, in favour of a connection that this side may not have joined yet.
+    Spared,
     Carrying(Link),
     /// Said goodbye or refused: waits for the peer to close.
     Lingering(Option<Link>),
@@ -263,7 +265,10 @@ impl LaneHandler {
                 self.phase = Phase::Joining { hello: hello.clone(), chosen: true };
                 Ok(())
             }
-            (kind::SPARE, Lane::Control, Phase::Choosing(_)) => Err(Reason::Spare),
+            (kind::SPARE, Lane::Control, Phase::Choosing(_)) => {
+                self.phase = Phase::Spared;
+                Ok(())
+            }
             (kind::PING, Lane::Control, Phase::Carrying(_)) => {
                 if let Some(io) = &mut self.lanes.control {
                     io.writer.own(kind::PONG, header.target, &[]);
@@ -306,7 +311,11 @@ impl LaneHandler {
 
     /// Tries to carry the link. `true` when it does from now on.
     fn join(&mut self, cx: &mut Context<'_>) -> Result<bool, Reason> {
-        let Phase::Joining { hello, chosen } = &self.phase else { return Ok(false) };
+        let Phase::Joining { hello, chosen } = &self.phase else {
+            let spared = matches!(self.phase, Phase::Spared);
+            let over = spared && self.hub.is_linked(&self.peer, cx.waker());
+            return if over { Err(Reason::Spare) } else { Ok(false) };
+        };
         let node = hello.node(self.peer);
         let bulk = hello.class == Class::Bulk;
         if !bulk && self.lanes.call.is_none() {
@@ -410,15 +419,8 @@ impl LaneHandler {
             .flatten()
             .flat_map(|io| io.writer.into_unwritten())
             .collect();
-        match phase {
-            Phase::Done => return,
-            Phase::Carrying(link) => {
-                link.detach(&self.bell, unwritten, matches!(reason, Reason::Bye));
-            }
-            Phase::Lingering(Some(link)) => link.detach(&self.bell, unwritten, true),
-            Phase::Greeting | Phase::Choosing(_) | Phase::Joining { .. } | Phase::Lingering(_) => {
-                self.not_joined(reason);
-            }
+        if matches!(phase, Phase::Done) {
+            return;
         }
         if let Reason::Violation(violation) = reason {
             count(&self.hub.counters.violations, 1);
@@ -426,6 +428,14 @@ impl LaneHandler {
         }
         if matches!(reason, Reason::Violation(_) | Reason::Slow) {
             self.close = Some(Close);
+        }
+        match phase {
+            Phase::Carrying(link) => {
+                link.detach(&self.bell, unwritten, matches!(reason, Reason::Bye));
+            }
+            Phase::Lingering(Some(link)) => link.detach(&self.bell, unwritten, true),
+            Phase::Spared => self.not_joined(&Reason::Spare),
+            _ => self.not_joined(reason),
         }
     }
 

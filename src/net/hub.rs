@@ -139,6 +139,16 @@ impl Hub {
         self.released.notify_waiters();
     }
 
+    /// Whether a link with the peer exists. If not, wakes when links change.
+    pub(super) fn is_linked(&self, peer: &PeerKey, waker: &Waker) -> bool {
+        let mut links = self.links();
+        let linked = links.map.contains_key(peer);
+        if !linked {
+            links.wait(waker);
+        }
+        linked
+    }
+
     pub(super) fn link(&self, peer: &PeerKey) -> Option<Link> {
         self.links().map.get(peer).cloned()
     }

@@ -107,10 +107,16 @@ fn transport(
     let mut muxer = yamux::Config::default();
     muxer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
-    let tcp = TransportTimeout::with_outgoing_timeout(tcp, limits.dial_timeout).map_err(timed_out);
+    let tcp = TransportTimeout::with_outgoing_timeout(tcp, limits.dial_timeout)
+        .map_err(|error| SocketError(timed_out(error)));
     let secure = tcp.upgrade(upgrade::Version::V1).authenticate(noise).multiplex(muxer).boxed();
     Ok(TransportTimeout::new(secure, limits.handshake_timeout).map_err(timed_out).boxed())
 }
+
+/// Keeps the system's error findable: the layers above forward `source` and hide the error itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct SocketError(#[source] io::Error);
 
 fn timed_out(error: TransportTimeoutError<io::Error>) -> io::Error {
     match error {
@@ -127,6 +133,7 @@ async fn listen(swarm: &mut Swarm<Gate>, address: &str) -> Result<Vec<String>, N
         .ok()
         .filter(|parsed| host(parsed).is_some())
         .ok_or_else(|| NetError::Address { address: address.to_owned() })?;
+    refuse_taken(&to).map_err(|error| failed(error.to_string()))?;
     swarm.listen_on(to).map_err(|error| failed(error.to_string()))?;
     let mut found = Vec::new();
     let mut event = Some(swarm.select_next_some().await);
@@ -148,6 +155,17 @@ async fn listen(swarm: &mut Swarm<Gate>, address: &str) -> Result<Vec<String>, N
     found.sort_by_key(|address| host(address).is_none_or(|host| host.is_loopback()));
     let me = *swarm.local_peer_id();
     Ok(found.into_iter().map(|address| address.with(Protocol::P2p(me)).to_string()).collect())
+}
+
+/// libp2p sets `SO_REUSEPORT`, with which two nodes would silently share a port. A plain bind
+/// shows whether somebody listens already.
+fn refuse_taken(address: &Multiaddr) -> io::Result<()> {
+    match (host(address), address.iter().nth(1)) {
+        (Some(host), Some(Protocol::Tcp(port))) if port > 0 => {
+            std::net::TcpListener::bind((host, port)).map(drop)
+        }
+        _ => Ok(()),
+    }
 }
 
 fn host(address: &Multiaddr) -> Option<IpAddr> {

@@ -10,7 +10,13 @@ use super::*;
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_denied_and_members_talk_on() {
     // N-1
-    let (mut a, to_b, mut b, _) = linked().await;
+    let (mut a, mut b) = pair_with(|config| config.limits.heartbeat = 2 * PATIENCE).await;
+    a.dial(&b);
+    let (to_b, _) = (a.up().await, b.up().await);
+    // The hello and the choice of a, whose key is the smaller one; counted when all is delivered.
+    while b.net.counts().frames < 2 {
+        tokio::task::yield_now().await;
+    }
     let before = b.net.counts();
     let stranger = Identity::generate();
     // The stranger trusts b; b does not know the stranger.
@@ -129,9 +135,16 @@ async fn a_later_life_replaces_the_earlier_and_never_the_reverse() {
     assert_eq!(a.up().await.node().boot, 6);
     later.up().await;
     assert!(!earlier.down().await.0);
+    // Refused by whoever of the two is to choose.
     earlier.dial(&a);
-    earlier.outcome().await;
+    match earlier.event().await {
+        Event::Dialed(outcome) => assert_eq!(outcome, DialOutcome::Denied),
+        Event::Up(..) => assert!(!earlier.down().await.0),
+        other => panic!("{other:?}"),
+    }
     assert_eq!(a.net.link(&second.peer_key()).unwrap().node().boot, 6);
+    later.net.stop().await;
+    assert!(a.down().await.0, "nothing came between");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

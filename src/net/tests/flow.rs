@@ -80,6 +80,22 @@ async fn what_is_too_large_comes_back_with_the_bound() {
     assert_eq!(refused.why, Why::TooLarge { bytes: (32 << 10) + 1, max: 32 << 10 });
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_does_not_listen_takes_calls_but_no_bulk() {
+    let (first, second) = (Identity::generate(), Identity::generate());
+    let mut deaf = config(&first, &[&second]);
+    deaf.listen = None;
+    let (mut a, mut b) = (Node::start(deaf).await, Node::start(config(&second, &[&first])).await);
+    a.dial(&b);
+    let ((to_b, at), (to_a, nowhere)) = (a.up_at().await, b.up_at().await);
+    assert_eq!((at, nowhere), (b.address(), String::new()));
+    to_a.push(Lane::Call, message(1, 10)).unwrap();
+    assert_eq!(a.got().await, message(1, 10));
+    assert_eq!(to_a.push(Lane::Bulk, message(2, 10)).unwrap_err().why, Why::NoAddress);
+    to_b.push(Lane::Bulk, message(3, 10)).unwrap();
+    assert_eq!(b.got().await, message(3, 10));
+}
+
 /// A node that stops reading for as long as the gate is held.
 struct Stalled {
     gate: std::sync::Mutex<()>,

@@ -18,9 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 enum Event {
     Up(NodeId, Link, String),
-    Down(NodeId, bool, Vec<Message>),
-    Dialed(PeerKey, DialOutcome),
-    Got(NodeId, Message),
+    Down(bool, Vec<Message>),
+    Dialed(DialOutcome),
+    Got(Message),
 }
 
 struct Recorder(mpsc::UnboundedSender<Event>);
@@ -30,16 +30,17 @@ impl Inbound for Recorder {
         let _ = self.0.send(Event::Up(node, link, address));
     }
 
-    fn disconnected(&self, node: NodeId, bye: bool, unwritten: Vec<Message>) {
-        let _ = self.0.send(Event::Down(node, bye, unwritten));
+    fn disconnected(&self, _: NodeId, bye: bool, unwritten: Vec<Message>) {
+        let _ = self.0.send(Event::Down(bye, unwritten));
     }
 
-    fn dial_outcome(&self, peer: PeerKey, outcome: DialOutcome) {
-        let _ = self.0.send(Event::Dialed(peer, outcome));
+    fn dial_outcome(&self, _: PeerKey, outcome: DialOutcome) {
+        let _ = self.0.send(Event::Dialed(outcome));
     }
 
-    fn message(&self, from: NodeId, _: &Link, message: Message) {
-        let _ = self.0.send(Event::Got(from, message));
+    fn message(&self, from: NodeId, link: &Link, message: Message) {
+        assert_eq!(from, link.node());
+        let _ = self.0.send(Event::Got(message));
     }
 }
 
@@ -72,10 +73,15 @@ impl Node {
     }
 
     async fn up(&mut self) -> Link {
+        self.up_at().await.0
+    }
+
+    /// The link and where the peer can be dialed.
+    async fn up_at(&mut self) -> (Link, String) {
         match self.event().await {
-            Event::Up(node, link, _) => {
+            Event::Up(node, link, address) => {
                 assert_eq!(node, link.node());
-                link
+                (link, address)
             }
             other => panic!("expected a link, got {other:?}"),
         }
@@ -84,7 +90,7 @@ impl Node {
     async fn down(&mut self) -> (bool, Vec<Message>) {
         loop {
             match self.event().await {
-                Event::Down(_, bye, unwritten) => return (bye, unwritten),
+                Event::Down(bye, unwritten) => return (bye, unwritten),
                 Event::Got(..) => {}
                 other => panic!("expected the end of the link, got {other:?}"),
             }
@@ -93,14 +99,14 @@ impl Node {
 
     async fn outcome(&mut self) -> DialOutcome {
         match self.event().await {
-            Event::Dialed(_, outcome) => outcome,
+            Event::Dialed(outcome) => outcome,
             other => panic!("expected the outcome of a dial, got {other:?}"),
         }
     }
 
     async fn got(&mut self) -> Message {
         match self.event().await {
-            Event::Got(_, message) => message,
+            Event::Got(message) => message,
             other => panic!("expected a message, got {other:?}"),
         }
     }
