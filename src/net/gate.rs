@@ -1,0 +1,264 @@
+//! The door: who may connect, how many at once, and how a dial ended.
+//!
+//! A connection passes three checks. Before any cryptography: fewer than `pending_max` inbound
+//! ones are on their way. After the keys are proved and before one of our protocols is offered:
+//! the key is a member's and its connections are not too many. In the handler: the hello.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    error::Error,
+    io,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use libp2p::{
+    Multiaddr, PeerId,
+    core::{Endpoint, transport::PortUse},
+    multiaddr::Protocol,
+    swarm::{
+        CloseConnection, ConnectionDenied, ConnectionId, DialError, FromSwarm, NetworkBehaviour,
+        ToSwarm,
+        dial_opts::{DialOpts, PeerCondition},
+    },
+};
+use mobula_actors::id::PeerKey;
+use tokio::sync::mpsc;
+
+use super::{
+    DialOutcome, NetError,
+    handler::{Close, LaneHandler, Origin},
+    hello::Class,
+    hub::{Command, Hub, count},
+    identity::{peer_id, peer_key},
+};
+
+pub(super) struct Gate {
+    hub: Arc<Hub>,
+    commands: mpsc::Receiver<Command>,
+    /// Inbound connections that are not established yet.
+    pending: BTreeSet<ConnectionId>,
+    /// Established connections of each member.
+    held: BTreeMap<PeerKey, usize>,
+    dials: BTreeMap<ConnectionId, (PeerKey, Class, String)>,
+    out: VecDeque<ToSwarm<std::convert::Infallible, std::convert::Infallible>>,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Denied {
+    #[error("too many connections")]
+    Crowded,
+    #[error("the key is not on the allowlist")]
+    NotMember,
+}
+
+impl Gate {
+    pub(super) fn new(hub: Arc<Hub>, commands: mpsc::Receiver<Command>) -> Self {
+        Self {
+            hub,
+            commands,
+            pending: BTreeSet::new(),
+            held: BTreeMap::new(),
+            dials: BTreeMap::new(),
+            out: VecDeque::new(),
+        }
+    }
+
+    fn admit(&self, peer: &PeerId) -> Result<PeerKey, ConnectionDenied> {
+        let member = peer_key(peer).filter(|key| self.hub.membership.contains(key));
+        let Some(key) = member else {
+            count(&self.hub.counters.denied, 1);
+            return Err(ConnectionDenied::new(Denied::NotMember));
+        };
+        let held = self.held.get(&key).copied().unwrap_or(0);
+        if held >= self.hub.limits.connections_per_peer_max {
+            return Err(self.crowded());
+        }
+        Ok(key)
+    }
+
+    fn crowded(&self) -> ConnectionDenied {
+        count(&self.hub.counters.crowded, 1);
+        ConnectionDenied::new(Denied::Crowded)
+    }
+
+    fn command(&mut self, command: Command) {
+        let (key, class, address) = match command {
+            Command::Dial(key, address) => (key, Class::Control, address),
+            Command::DialBulk(key, address) => (key, Class::Bulk, address),
+        };
+        let under_way =
+            |(other, kind, _): &(PeerKey, Class, String)| (*other, *kind) == (key, class);
+        if self.dials.values().any(under_way) {
+            return; // Its outcome is the answer to this one too.
+        }
+        let (Some(peer), Ok(to)) = (peer_id(&key), parse_address(&address, &key)) else {
+            return self.dial_ended(key, class, DialOutcome::Other("not an address".into()));
+        };
+        let opts = DialOpts::peer_id(peer)
+            .condition(PeerCondition::Always)
+            .addresses(vec![to])
+            .allocate_new_port()
+            .build();
+        self.dials.insert(opts.connection_id(), (key, class, address));
+        self.out.push_back(ToSwarm::Dial { opts });
+    }
+
+    fn dial_ended(&self, key: PeerKey, class: Class, outcome: DialOutcome) {
+        match class {
+            Class::Control => self.hub.inbound.dial_outcome(key, outcome),
+            Class::Bulk => {
+                if let Some(link) = self.hub.link(&key) {
+                    link.bulk_failed();
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, peer: &PeerId) {
+        let Some(key) = peer_key(peer) else { return };
+        if let Some(held) = self.held.get_mut(&key) {
+            *held = held.saturating_sub(1);
+            if *held == 0 {
+                self.held.remove(&key);
+            }
+        }
+    }
+}
+
+impl NetworkBehaviour for Gate {
+    type ConnectionHandler = LaneHandler;
+    type ToSwarm = std::convert::Infallible;
+
+    fn handle_pending_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<(), ConnectionDenied> {
+        if self.pending.len() >= self.hub.limits.pending_max {
+            return Err(self.crowded());
+        }
+        self.pending.insert(id);
+        Ok(())
+    }
+
+    fn handle_established_inbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: &Multiaddr,
+    ) -> Result<LaneHandler, ConnectionDenied> {
+        self.pending.remove(&id);
+        let key = self.admit(&peer)?;
+        Ok(LaneHandler::new(Arc::clone(&self.hub), key, Origin::Accepted))
+    }
+
+    fn handle_established_outbound_connection(
+        &mut self,
+        id: ConnectionId,
+        peer: PeerId,
+        _: &Multiaddr,
+        _: Endpoint,
+        _: PortUse,
+    ) -> Result<LaneHandler, ConnectionDenied> {
+        let key = self.admit(&peer)?;
+        let dial = self.dials.remove(&id);
+        let (_, class, address) = dial.ok_or_else(|| ConnectionDenied::new(Denied::NotMember))?;
+        Ok(LaneHandler::new(Arc::clone(&self.hub), key, Origin::Dialed { class, address }))
+    }
+
+    fn on_swarm_event(&mut self, event: FromSwarm<'_>) {
+        match event {
+            FromSwarm::ConnectionEstablished(established) => {
+                if let Some(key) = peer_key(&established.peer_id) {
+                    let held = self.held.entry(key).or_default();
+                    *held = held.saturating_add(1);
+                }
+            }
+            FromSwarm::ConnectionClosed(closed) => self.closed(&closed.peer_id),
+            FromSwarm::ListenFailure(failed) => {
+                self.pending.remove(&failed.connection_id);
+            }
+            FromSwarm::DialFailure(failed) => {
+                if let Some((key, class, _)) = self.dials.remove(&failed.connection_id) {
+                    self.dial_ended(key, class, outcome(failed.error));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn on_connection_handler_event(&mut self, peer_id: PeerId, id: ConnectionId, _: Close) {
+        let connection = CloseConnection::One(id);
+        self.out.push_back(ToSwarm::CloseConnection { peer_id, connection });
+    }
+
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<ToSwarm<Self::ToSwarm, std::convert::Infallible>> {
+        loop {
+            if let Some(action) = self.out.pop_front() {
+                return Poll::Ready(action);
+            }
+            match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(command)) => self.command(command),
+                Poll::Ready(None) | Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+/// An address of the forms `/ip4/…/tcp/…` and `/ip6/…/tcp/…`, with or without the peer's name.
+pub(super) fn parse_address(text: &str, key: &PeerKey) -> Result<Multiaddr, NetError> {
+    let malformed = || NetError::Address { address: text.chars().take(64).collect() };
+    let address: Multiaddr = text.parse().map_err(|_| malformed())?;
+    let parts: Vec<Protocol<'_>> = address.iter().collect();
+    match parts.as_slice() {
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_)] => Ok(address),
+        [Protocol::Ip4(_) | Protocol::Ip6(_), Protocol::Tcp(_), Protocol::P2p(name)]
+            if peer_key(name) == Some(*key) =>
+        {
+            Ok(address)
+        }
+        _ => Err(malformed()),
+    }
+}
+
+fn outcome(error: &DialError) -> DialOutcome {
+    match error {
+        DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialOutcome::WrongKey,
+        DialError::Denied { .. } => DialOutcome::Denied,
+        DialError::Transport(attempts) => {
+            let kinds = || attempts.iter().filter_map(|(_, error)| io_kind(error));
+            if kinds().any(|kind| kind == io::ErrorKind::ConnectionRefused) {
+                DialOutcome::Refused
+            } else if kinds().any(|kind| kind == io::ErrorKind::TimedOut) {
+                DialOutcome::TimedOut
+            } else {
+                DialOutcome::Other(error.to_string())
+            }
+        }
+        other => DialOutcome::Other(other.to_string()),
+    }
+}
+
+/// The kind of the innermost I/O error. `io::Error::source` skips the error that it wraps.
+fn io_kind(error: &(dyn Error + 'static)) -> Option<io::ErrorKind> {
+    let mut found = None;
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let io = error.downcast_ref::<io::Error>();
+        if let Some(io) = io.filter(|io| io.kind() != io::ErrorKind::Other) {
+            found = Some(io.kind());
+        }
+        let wrapped = io.and_then(io::Error::get_ref);
+        next = match wrapped {
+            Some(wrapped) => Some(wrapped),
+            None => error.source(),
+        };
+    }
+    found
+}

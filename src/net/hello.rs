@@ -1,0 +1,135 @@
+//! The first frame of each side: which protocol versions it speaks and which life it is.
+
+use std::ops::RangeInclusive;
+
+use bytes::{Buf, BufMut, BytesMut};
+use mobula_actors::id::{NodeId, PeerKey};
+
+use super::{frame::Violation, limits::ADDRESS_BYTES_MAX};
+
+/// The protocol versions that this build speaks.
+pub(super) const VERSIONS: RangeInclusive<u16> = 1..=1;
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// Control and call lanes, both ways.
+    Control,
+    /// The bulk lane, from the side that dialed.
+    Bulk,
+}
+
+/// The numbers of the link's own frames.
+pub(super) mod kind {
+    pub(in crate::net) const HELLO: u8 = 1;
+    /// This control connection is the one; messages may follow.
+    pub(in crate::net) const OPEN: u8 = 2;
+    /// There is another control connection already; close this one.
+    pub(in crate::net) const SPARE: u8 = 3;
+    /// Nothing follows on this lane, and the node means it.
+    pub(in crate::net) const BYE: u8 = 4;
+    pub(in crate::net) const PING: u8 = 5;
+    pub(in crate::net) const PONG: u8 = 6;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    pub(super) versions: RangeInclusive<u16>,
+    pub(super) class: Class,
+    pub(super) boot: u64,
+    /// Where the sender listens; empty when it does not.
+    pub(super) address: String,
+}
+
+impl Hello {
+    pub(super) fn encode(&self) -> BytesMut {
+        let mut out = BytesMut::with_capacity(ADDRESS_BYTES_MAX);
+        out.put_u16_le(*self.versions.start());
+        out.put_u16_le(*self.versions.end());
+        out.put_u8(match self.class {
+            Class::Control => 0,
+            Class::Bulk => 1,
+        });
+        out.put_u64_le(self.boot);
+        out.put_slice(self.address.as_bytes());
+        out
+    }
+
+    /// Later versions keep this layout up to the versions, so that the mismatch can be named.
+    pub(super) fn decode(mut body: &[u8], ours: &RangeInclusive<u16>) -> Result<Self, HelloError> {
+        let low = body.try_get_u16_le().map_err(|_| Violation::Hello)?;
+        let high = body.try_get_u16_le().map_err(|_| Violation::Hello)?;
+        if low > high {
+            return Err(Violation::Hello.into());
+        }
+        let versions = low..=high;
+        if low > *ours.end() || high < *ours.start() {
+            return Err(HelloError::Version { ours: ours.clone(), theirs: versions });
+        }
+        let class = match body.try_get_u8() {
+            Ok(0) => Class::Control,
+            Ok(1) => Class::Bulk,
+            _ => return Err(Violation::Hello.into()),
+        };
+        let boot = body.try_get_u64_le().map_err(|_| Violation::Hello)?;
+        if body.len() > ADDRESS_BYTES_MAX || !body.iter().all(u8::is_ascii_graphic) {
+            return Err(Violation::Hello.into());
+        }
+        let address = String::from_utf8(body.to_vec()).map_err(|_| Violation::Hello)?;
+        Ok(Self { versions, class, boot, address })
+    }
+
+    pub(super) fn node(&self, key: PeerKey) -> NodeId {
+        NodeId { key, boot: self.boot }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HelloError {
+    #[error(
+        "the peer speaks protocol versions {}-{}, this node {}-{}: upgrade one of them",
+        theirs.start(), theirs.end(), ours.start(), ours.end()
+    )]
+    Version { ours: RangeInclusive<u16>, theirs: RangeInclusive<u16> },
+    #[error(transparent)]
+    Violation(#[from] Violation),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hello() -> Hello {
+        let address = "/ip4/127.0.0.1/tcp/7000".to_owned();
+        Hello { versions: 1..=2, class: Class::Bulk, boot: 77, address }
+    }
+
+    #[test]
+    fn a_hello_survives_the_wire() {
+        assert_eq!(Hello::decode(&hello().encode(), &(2..=3)), Ok(hello()));
+    }
+
+    #[test]
+    fn a_version_mismatch_names_both_sides() {
+        let refused = Hello::decode(&hello().encode(), &(3..=4)).unwrap_err();
+        let text = refused.to_string();
+        assert!(text.contains("1-2") && text.contains("3-4"), "{text}");
+    }
+
+    #[test]
+    fn a_hello_that_is_cut_or_padded_or_unprintable_is_a_violation() {
+        let whole = hello().encode();
+        for cut in 0..13 {
+            assert_eq!(Hello::decode(&whole[..cut], &(1..=1)), Err(Violation::Hello.into()));
+        }
+        let mut padded = whole.clone();
+        padded.extend_from_slice(&[b'x'; ADDRESS_BYTES_MAX]);
+        assert_eq!(Hello::decode(&padded, &(1..=1)), Err(Violation::Hello.into()));
+        let mut control = whole.clone();
+        control.extend_from_slice(b"\x1b[31m");
+        assert_eq!(Hello::decode(&control, &(1..=1)), Err(Violation::Hello.into()));
+        let mut class = whole;
+        class[4] = 9;
+        assert_eq!(Hello::decode(&class, &(1..=1)), Err(Violation::Hello.into()));
+    }
+}

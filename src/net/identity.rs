@@ -1,0 +1,164 @@
+//! Who this node is: an ed25519 key in a file that only its owner can read.
+
+use std::{fmt, fs, io, io::Write, path::Path};
+
+use libp2p::{
+    PeerId,
+    identity::{Keypair, PublicKey, ed25519},
+};
+use mobula_actors::id::PeerKey;
+use thiserror::Error;
+
+/// The secret key of a node. It is never printed.
+#[derive(Clone)]
+pub struct Identity {
+    pair: ed25519::Keypair,
+}
+
+impl Identity {
+    /// Makes a new key from the system's randomness.
+    #[must_use]
+    pub fn generate() -> Self {
+        Self { pair: ed25519::Keypair::generate() }
+    }
+
+    /// Reads a key that `save` wrote. Refuses a file that group or others can access.
+    pub fn load(path: &Path) -> Result<Self, IdentityError> {
+        let file = fs::File::open(path)?;
+        refuse_shared(&file.metadata()?)?;
+        let mut text = String::new();
+        io::Read::read_to_string(&mut io::Read::take(file, 128), &mut text)?;
+        let mut seed = from_hex(text.trim()).ok_or(IdentityError::Malformed)?;
+        let secret =
+            ed25519::SecretKey::try_from_bytes(&mut seed).map_err(|_| IdentityError::Malformed)?;
+        Ok(Self { pair: secret.into() })
+    }
+
+    /// Writes the key to a new file of mode 0600. An existing file is left as it is and refused.
+    pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(path)?;
+        let secret = self.pair.secret();
+        for byte in secret.as_ref() {
+            write!(file, "{byte:02x}")?;
+        }
+        writeln!(file)?;
+        Ok(file.sync_all()?)
+    }
+
+    /// The public half: the name of the node across restarts.
+    #[must_use]
+    pub fn peer_key(&self) -> PeerKey {
+        PeerKey(self.pair.public().to_bytes())
+    }
+
+    pub(super) fn keypair(&self) -> Keypair {
+        self.pair.clone().into()
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Identity({}, secret withheld)", self.peer_key())
+    }
+}
+
+/// Why a key file was not read or written. Nothing was changed.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum IdentityError {
+    /// Others could read the secret.
+    #[error("the key file has mode {mode:04o}: set it to 0600, and make a new key if it leaked")]
+    Shared {
+        /// Its permission bits.
+        mode: u32,
+    },
+    /// The file is not 64 hexadecimal digits.
+    #[error("the key file must hold 64 hexadecimal digits")]
+    Malformed,
+    /// The file system refused.
+    #[error("key file: {0}")]
+    Io(#[from] io::Error),
+}
+
+#[cfg(unix)]
+fn refuse_shared(metadata: &fs::Metadata) -> Result<(), IdentityError> {
+    let mode = std::os::unix::fs::MetadataExt::mode(metadata) & 0o777;
+    if mode & 0o077 == 0 { Ok(()) } else { Err(IdentityError::Shared { mode }) }
+}
+
+#[cfg(not(unix))]
+fn refuse_shared(_: &fs::Metadata) -> Result<(), IdentityError> {
+    Ok(())
+}
+
+/// 32 bytes from 64 hexadecimal digits.
+pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
+    let mut bytes = [0; 32];
+    if pairs.len() != bytes.len() {
+        return None;
+    }
+    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
+        let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
+        *byte = (digit(high)? << 4) | digit(low)?;
+    }
+    Some(bytes)
+}
+
+/// The libp2p name of a key. `None` when the bytes are not a point of the curve.
+pub(super) fn peer_id(key: &PeerKey) -> Option<PeerId> {
+    let public = ed25519::PublicKey::try_from_bytes(&key.0).ok()?;
+    Some(PeerId::from_public_key(&PublicKey::from(public)))
+}
+
+/// The ed25519 key inside a libp2p name. `None` for every other kind of key.
+pub(super) fn peer_key(peer: &PeerId) -> Option<PeerKey> {
+    const IDENTITY_HASH: u64 = 0;
+    let hash = peer.as_ref();
+    if hash.code() != IDENTITY_HASH {
+        return None;
+    }
+    let public = PublicKey::try_decode_protobuf(hash.digest()).ok()?;
+    Some(PeerKey(public.try_into_ed25519().ok()?.to_bytes()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_saved_key_loads_and_is_readable_by_its_owner_only() {
+        let folder = std::env::temp_dir().join(format!("mobula-key-{}", std::process::id()));
+        fs::create_dir_all(&folder).unwrap();
+        let path = folder.join("key");
+        let _ = fs::remove_file(&path);
+        let identity = Identity::generate();
+        identity.save(&path).unwrap();
+        assert_eq!(Identity::load(&path).unwrap().peer_key(), identity.peer_key());
+        assert!(matches!(identity.save(&path), Err(IdentityError::Io(_))), "never overwritten");
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+        fs::set_permissions(&path, open).unwrap();
+        assert!(matches!(Identity::load(&path), Err(IdentityError::Shared { mode: 0o640 })));
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn the_secret_is_not_printed() {
+        let identity = Identity::generate();
+        let secret: String =
+            identity.pair.secret().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert!(!format!("{identity:?}").contains(&secret[..16]));
+    }
+
+    #[test]
+    fn keys_and_libp2p_names_translate_both_ways() {
+        let key = Identity::generate().peer_key();
+        assert_eq!(peer_key(&peer_id(&key).unwrap()), Some(key));
+        // A name that is a hash holds no key.
+        assert_eq!(peer_key(&PeerId::random()), None);
+    }
+}

@@ -1,0 +1,76 @@
+//! Every bound of the net room, in one table.
+
+use std::time::Duration;
+
+/// The bounds that a node may set. The defaults suit a cluster on one fast network.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Payload of one message on the control and call lanes. Default 1 MiB, at most 16 MiB.
+    pub message_bytes_max: usize,
+    /// Payload of one message on the bulk lane. Default 16 MiB and 64 KiB.
+    pub bulk_message_bytes_max: usize,
+    /// Bytes waiting in one lane; a push is taken while fewer wait. Default 8 MiB.
+    pub lane_bytes_max: usize,
+    /// Messages waiting in one lane. Default 4,096.
+    pub lane_messages_max: usize,
+    /// Inbound connections that are not admitted yet. Default 32.
+    pub pending_max: usize,
+    /// Connections with one peer: control, two of bulk, and one for a simultaneous dial. Default 4.
+    pub connections_per_peer_max: usize,
+    /// How long a TCP connect may take. Default 1 s.
+    pub dial_timeout: Duration,
+    /// From the TCP connection to the keys, and from there to the admission. Default 3 s each.
+    pub handshake_timeout: Duration,
+    /// How often each side of a control connection pings. Default 1 s.
+    pub heartbeat: Duration,
+    /// A control connection from which nothing came for so long is closed. Default 5 s.
+    pub heartbeat_timeout: Duration,
+    /// How long an orderly close may take to write what waits. Default 1 s.
+    pub close_timeout: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 1 << 20,
+            bulk_message_bytes_max: (16 << 20) + (64 << 10),
+            lane_bytes_max: 8 << 20,
+            lane_messages_max: 4096,
+            pending_max: 32,
+            connections_per_peer_max: 4,
+            dial_timeout: Duration::from_secs(1),
+            handshake_timeout: Duration::from_secs(3),
+            heartbeat: Duration::from_secs(1),
+            heartbeat_timeout: Duration::from_secs(5),
+            close_timeout: Duration::from_secs(1),
+        }
+    }
+}
+
+/// A frame with its header. Part of the wire: both sides must agree.
+pub(super) const FRAME_BYTES_MAX: usize = 64 << 10;
+/// The head of a message, which must fit into its first frame.
+pub(super) const HEAD_BYTES_MAX: usize = 32 << 10;
+/// What one write batch collects before it is handed to the socket.
+pub(super) const BATCH_BYTES_MAX: usize = 64 << 10;
+/// What one poll of a connection writes, and what it reads, before it yields.
+pub(super) const POLL_BYTES_MAX: usize = 256 << 10;
+/// Payload parts of at least this size are written from where they lie.
+pub(super) const DIRECT_BYTES_MIN: usize = 32 << 10;
+/// The muxer cuts what it writes into frames of this size.
+pub(super) const MUXER_FRAME_BYTES: usize = 16 << 10;
+/// Answers to pings that wait behind a slow socket; more are dropped.
+pub(super) const OWN_BYTES_MAX: usize = 1 << 10;
+/// Substreams of one connection: at most two lanes, the rest is room for refusals.
+pub(super) const STREAMS_PER_CONNECTION_MAX: usize = 16;
+/// Inbound substreams of one connection that are being negotiated.
+pub(super) const NEGOTIATING_STREAMS_MAX: usize = 8;
+/// The address in a hello.
+pub(super) const ADDRESS_BYTES_MAX: usize = 256;
+/// Dials that wait for the connection task.
+pub(super) const COMMANDS_MAX: usize = 1024;
+/// Keys of an allowlist.
+pub(super) const MEMBERS_MAX: usize = 4096;
+/// The text of an allowlist.
+pub(super) const ALLOWLIST_BYTES_MAX: u64 = 1 << 20;

@@ -1,0 +1,182 @@
+//! Puts libp2p together: TCP, noise, yamux and a swarm with the gate.
+
+use std::{
+    io,
+    net::IpAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::{FutureExt, StreamExt};
+use libp2p::{
+    Multiaddr, PeerId, Swarm, Transport,
+    core::{
+        muxing::StreamMuxerBox,
+        transport::{Boxed, timeout::TransportTimeout, timeout::TransportTimeoutError},
+        upgrade,
+    },
+    multiaddr::Protocol,
+    noise, swarm,
+    swarm::SwarmEvent,
+    tcp, yamux,
+};
+use mobula_actors::id::NodeId;
+use tokio::sync::{Notify, mpsc, oneshot};
+
+use super::{
+    Inbound, Net, NetConfig, NetError,
+    gate::Gate,
+    hub::{Counters, Hub},
+    limits::{COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, STREAMS_PER_CONNECTION_MAX},
+};
+
+/// Largest `message_bytes_max` and `bulk_message_bytes_max`.
+const MESSAGE_BYTES_LIMIT: usize = 16 << 20;
+const BULK_MESSAGE_BYTES_LIMIT: usize = (16 << 20) + (64 << 10);
+
+pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Net, NetError> {
+    check(&config)?;
+    let keypair = config.identity.keypair();
+    let me = keypair.public().to_peer_id();
+    let transport = transport(&keypair, &config.limits)?;
+    let (commands, queue) = mpsc::channel(COMMANDS_MAX);
+    let hub = Arc::new(Hub {
+        me: NodeId { key: config.identity.peer_key(), boot: config.boot },
+        versions: config.versions,
+        address: OnceLock::new(),
+        limits: config.limits,
+        membership: config.membership,
+        inbound,
+        commands,
+        counters: Counters::default(),
+        links: std::sync::Mutex::default(),
+        released: Notify::new(),
+    });
+    // Zero: a connection whose handler is done closes in the same poll.
+    let settings = swarm::Config::with_tokio_executor()
+        .with_max_negotiating_inbound_streams(NEGOTIATING_STREAMS_MAX)
+        .with_idle_connection_timeout(Duration::ZERO);
+    let gate = Gate::new(Arc::clone(&hub), queue);
+    let mut swarm = Swarm::new(transport, gate, me, settings);
+    let addresses = match &config.listen {
+        Some(address) => listen(&mut swarm, address).await?,
+        None => Vec::new(),
+    };
+    if let Some(first) = addresses.first() {
+        let _ = hub.address.set(first.clone());
+    }
+    let (stop, stopped) = oneshot::channel();
+    let swarm = tokio::spawn(drive(swarm, stopped));
+    Ok(Net { hub, addresses, stop, swarm })
+}
+
+async fn drive(mut swarm: Swarm<Gate>, mut stopped: oneshot::Receiver<()>) {
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            event = swarm.select_next_some() => tracing::trace!(?event, "swarm"),
+        }
+    }
+}
+
+fn check(config: &NetConfig) -> Result<(), NetError> {
+    let within = |name, value: usize, max| {
+        if (1..=max).contains(&value) { Ok(()) } else { Err(NetError::Limit { name, max }) }
+    };
+    let limits = &config.limits;
+    within("message_bytes_max", limits.message_bytes_max, MESSAGE_BYTES_LIMIT)?;
+    let bulk = limits.bulk_message_bytes_max;
+    within("bulk_message_bytes_max", bulk, BULK_MESSAGE_BYTES_LIMIT)?;
+    within("pending_max", limits.pending_max, 1024)?;
+    within("connections_per_peer_max", limits.connections_per_peer_max, 16)?;
+    match &config.listen {
+        Some(address) if config.membership.is_empty() && !is_loopback(address) => {
+            Err(NetError::Open { address: address.clone() })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// TCP without Nagle, noise, yamux. All errors are I/O errors, timeouts of kind `TimedOut`.
+fn transport(
+    keypair: &libp2p::identity::Keypair,
+    limits: &Limits,
+) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
+    let noise =
+        noise::Config::new(keypair).map_err(|failed| NetError::Transport(failed.to_string()))?;
+    let mut muxer = yamux::Config::default();
+    muxer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
+    let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
+    let tcp = TransportTimeout::with_outgoing_timeout(tcp, limits.dial_timeout)
+        .map_err(|error| SocketError(timed_out(error)));
+    let secure = tcp.upgrade(upgrade::Version::V1).authenticate(noise).multiplex(muxer).boxed();
+    Ok(TransportTimeout::new(secure, limits.handshake_timeout).map_err(timed_out).boxed())
+}
+
+/// Keeps the system's error findable: the layers above forward `source` and hide the error itself.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct SocketError(#[source] io::Error);
+
+fn timed_out(error: TransportTimeoutError<io::Error>) -> io::Error {
+    match error {
+        TransportTimeoutError::Timeout => io::ErrorKind::TimedOut.into(),
+        TransportTimeoutError::TimerError(error) | TransportTimeoutError::Other(error) => error,
+    }
+}
+
+/// Listens and waits for the first address, takes those that are known with it.
+async fn listen(swarm: &mut Swarm<Gate>, address: &str) -> Result<Vec<String>, NetError> {
+    let failed = |why: String| NetError::Listen { address: address.to_owned(), why };
+    let to: Multiaddr = address
+        .parse()
+        .ok()
+        .filter(|parsed| host(parsed).is_some())
+        .ok_or_else(|| NetError::Address { address: address.to_owned() })?;
+    refuse_taken(&to).map_err(|error| failed(error.to_string()))?;
+    swarm.listen_on(to).map_err(|error| failed(error.to_string()))?;
+    let mut found = Vec::new();
+    let mut event = Some(swarm.select_next_some().await);
+    while let Some(seen) = event {
+        match seen {
+            SwarmEvent::NewListenAddr { address, .. } => found.push(address),
+            SwarmEvent::ListenerClosed { reason: Err(error), .. } => {
+                return Err(failed(error.to_string()));
+            }
+            SwarmEvent::ListenerError { error, .. } => return Err(failed(error.to_string())),
+            _ => {}
+        }
+        event = if found.is_empty() {
+            Some(swarm.select_next_some().await)
+        } else {
+            swarm.select_next_some().now_or_never()
+        };
+    }
+    found.sort_by_key(|address| host(address).is_none_or(|host| host.is_loopback()));
+    let me = *swarm.local_peer_id();
+    Ok(found.into_iter().map(|address| address.with(Protocol::P2p(me)).to_string()).collect())
+}
+
+/// libp2p sets `SO_REUSEPORT`, with which two nodes would silently share a port. A plain bind
+/// shows whether somebody listens already.
+fn refuse_taken(address: &Multiaddr) -> io::Result<()> {
+    match (host(address), address.iter().nth(1)) {
+        (Some(host), Some(Protocol::Tcp(port))) if port > 0 => {
+            std::net::TcpListener::bind((host, port)).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn host(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(host)) => Some(host.into()),
+        Some(Protocol::Ip6(host)) => Some(host.into()),
+        _ => None,
+    }
+}
+
+fn is_loopback(address: &str) -> bool {
+    let parsed = address.parse::<Multiaddr>().ok();
+    parsed.as_ref().and_then(host).is_some_and(|host| host.is_loopback())
+}
