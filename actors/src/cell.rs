@@ -81,6 +81,8 @@ struct Inner<M> {
     names: Vec<String>,
     kill: Option<Exit>,
     ended: Option<Exit>,
+    /// No run follows the present one.
+    retired: bool,
     exported: bool,
 }
 
@@ -111,7 +113,7 @@ pub trait Control: Send + Sync + 'static {
     fn monitor(&self, on_down: OnDown);
     /// Hands over the next run; ignored unless the last one has ended.
     fn start_again(&self, run: Box<dyn Any + Send>);
-    /// Says that there will be no next run.
+    /// Says that there will be no next run: the cell ends with its present one, or now.
     fn retire(&self);
     /// The supervisor holds its checkpoint `sequence`.
     fn stored(&self, sequence: u64);
@@ -146,6 +148,7 @@ impl<M: Send + 'static> Cell<M> {
                 names: Vec::new(),
                 kill: None,
                 ended: None,
+                retired: false,
                 exported: false,
             }),
         }
@@ -277,8 +280,10 @@ impl<M: Send + 'static> Cell<M> {
     /// Begins the run `epoch`.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
         self.epoch.store(epoch.0, Ordering::Release);
-        self.inner().kill = None;
-        self.flags.fetch_and(!KILLED, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.inner().retired
     }
 
     pub(crate) fn kill_exit(&self) -> Exit {
@@ -320,7 +325,7 @@ impl<M: Send + 'static> Cell<M> {
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer);
         }
-        self.engine.unexport(self.id);
+        self.engine.unexport(self);
         for on_down in monitors {
             on_down(self.absent());
         }
@@ -390,8 +395,11 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn kill(&self, exit: Exit) {
-        self.inner().kill.get_or_insert(exit);
-        self.flags.fetch_or(KILLED, Ordering::SeqCst);
+        {
+            let mut inner = self.inner();
+            inner.kill.get_or_insert(exit);
+            self.flags.fetch_or(KILLED, Ordering::SeqCst);
+        }
         self.wake();
     }
 
@@ -406,10 +414,17 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn start_again(&self, run: Box<dyn Any + Send>) {
+        // A kill from here on is meant for the new run, also before that has begun.
+        {
+            let mut inner = self.inner();
+            inner.kill = None;
+            self.flags.fetch_and(!KILLED, Ordering::SeqCst);
+        }
         self.signal(Signal::Start(run));
     }
 
     fn retire(&self) {
+        self.inner().retired = true;
         self.signal(Signal::Retire);
     }
 

@@ -178,7 +178,7 @@ impl Engine {
         self.tables().exports.insert(cell.id(), Export { inbound, movable });
         // One that ended while it was being listed must not stay there.
         if cell.has_ended() {
-            self.unexport(cell.id());
+            self.unexport(cell);
         }
     }
 
@@ -190,9 +190,14 @@ impl Engine {
         }
     }
 
-    pub(crate) fn unexport(&self, actor: ActorId) {
+    /// Takes an actor from the list, unless a newer cell has its place there.
+    pub(crate) fn unexport<M: Send + 'static>(&self, cell: &Cell<M>) {
+        let mut tables = self.tables();
+        let listed = tables.exports.get(&cell.id()).map(|export| export.inbound.control());
+        let same = listed.is_some_and(|listed| std::ptr::addr_eq(Arc::as_ptr(&listed), cell));
         // The entry may own the last reference to the cell: it is dropped outside the lock.
-        let entry = self.tables().exports.remove(&actor);
+        let entry = if same { tables.exports.remove(&cell.id()) } else { None };
+        drop(tables);
         drop(entry);
     }
 

@@ -96,7 +96,7 @@ async fn live<A: Actor>(cell: Arc<Cell<A::Msg>>, first: Start<A>) {
 
 /// Waits for what the supervisor decides.
 async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
-    loop {
+    while !cell.is_retired() {
         match poll_fn(|cx| cell.poll_signal(cx)).await {
             Signal::Start(start) => match start.downcast::<Start<A>>() {
                 Ok(start) => return Some(*start),
@@ -107,6 +107,7 @@ async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
             Signal::Stop(_) | Signal::Notice(_) | Signal::Stored(_) | Signal::CheckpointDue => {}
         }
     }
+    None
 }
 
 async fn run<A: Actor>(
@@ -165,7 +166,8 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
                 take_checkpoint(actor, ctx);
                 continue;
             }
-            // A run is never started over another, and a living one is stopped, not retired.
+            // A run is never started over another, and a cell that is retired while it lives goes
+            // on to the end of its run.
             Some(Next::Signal(Signal::Start(_) | Signal::Retire)) => continue,
         };
         turn += 1;

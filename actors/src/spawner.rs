@@ -251,22 +251,21 @@ pub async fn start_here(
     request: &Request,
 ) -> Result<Arc<dyn Control>, SpawnError> {
     let cell = request.previous.as_ref().and_then(|child| child.control());
-    let planted = match cell.filter(|cell| !cell.has_ended()) {
+    let cell = cell.filter(|cell| !cell.has_ended());
+    let replanted = cell.is_some();
+    let planted = match cell {
         Some(cell) => request.seed.replant(&cell, request.order.clone())?,
         None => request.seed.plant(engine, request.order.clone())?,
     };
     let timeout = request.settings.start_timeout;
-    let unfinished = KillOnDrop(Some(planted.control.clone()));
+    let unfinished = EndOnDrop { control: Some(planted.control.clone()), replanted };
     let started = tokio::time::timeout(timeout, planted.started).await;
     match started {
         Ok(Ok(Ok(()))) => {
             unfinished.keep();
             Ok(planted.control)
         }
-        Ok(Ok(Err(exit))) => {
-            unfinished.keep();
-            Err(SpawnError::Start(exit))
-        }
+        Ok(Ok(Err(exit))) => Err(SpawnError::Start(exit)),
         Ok(Err(_)) => Err(SpawnError::Stopping),
         Err(_) => Err(SpawnError::Deadline {
             timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
@@ -300,18 +299,26 @@ impl Child for Local {
     }
 }
 
-struct KillOnDrop(Option<Arc<dyn Control>>);
+/// Ends what a start has left. A cell of its own goes too; one that was there before waits for
+/// another start.
+struct EndOnDrop {
+    control: Option<Arc<dyn Control>>,
+    replanted: bool,
+}
 
-impl KillOnDrop {
+impl EndOnDrop {
     fn keep(mut self) {
-        self.0 = None;
+        self.control = None;
     }
 }
 
-impl Drop for KillOnDrop {
+impl Drop for EndOnDrop {
     fn drop(&mut self) {
-        if let Some(control) = self.0.take() {
+        if let Some(control) = self.control.take() {
             control.kill(Exit::Killed);
+            if !self.replanted {
+                control.retire();
+            }
         }
     }
 }
