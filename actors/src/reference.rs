@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::{Call, SendMessage};
 use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
-use crate::cell::{Cell, Control, Envelope, Monitor, discard};
+use crate::cell::{Cell, Control, Envelope, Monitor, Signal, discard};
 use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
@@ -88,6 +88,15 @@ impl<M: Send + 'static> ActorRef<M> {
     pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
         let (reply, slot) = Reply::pair();
         Call::new(self.clone(), request(reply), slot)
+    }
+
+    /// Delivers `message` ahead of waiting messages and whatever the mailbox holds; nothing happens
+    /// if the run ends first, or if the actor is not on this node. For notices that the sender owes
+    /// and bounds itself: nothing here holds it back.
+    pub fn notify(&self, message: M) {
+        if let Ok(cell) = self.place() {
+            cell.signal(Signal::Notice(Box::new(move || message)));
+        }
     }
 
     /// Asks the actor to end once it has handled the message in hand.
