@@ -4,5 +4,25 @@ pub mod gossip;
 pub mod machine;
 #[cfg(feature = "net")]
 pub mod net;
+pub mod node;
 pub mod placement;
 pub mod sim;
+
+pub use mobula_actors as actors;
+pub use mobula_actors::{kind, protocol};
+pub use mobula_supervision as supervision;
+pub use node::Node;
+
+/// Everything most programs need: `use mobula::prelude::*;`
+pub mod prelude {
+    pub use mobula_actors::demand::{Demand, Place};
+    pub use mobula_actors::id::{ActorId, Epoch, NodeId};
+    pub use mobula_actors::{
+        Actor, ActorRef, CallError, Context, Down, Exit, Fault, Kind, Lost, Payload, Protocol,
+        Rejected, Reply, Spec, SpawnError, Why, kind, protocol,
+    };
+    pub use mobula_supervision::{Strategy, Supervisor, Tree};
+    pub use serde::{Deserialize, Serialize};
+
+    pub use crate::node::Node;
+}

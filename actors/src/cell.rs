@@ -275,7 +275,7 @@ impl<M: Send + 'static> Cell<M> {
     }
 
     /// For the present run, or the one that is about to start; nothing happens without one.
-    fn signal(&self, signal: Signal<M>) {
+    pub(crate) fn signal(&self, signal: Signal<M>) {
         self.signal_if(signal, |inner| matches!(inner.phase, Phase::Running | Phase::Starting));
     }
 

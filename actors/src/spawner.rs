@@ -414,6 +414,15 @@ impl<A: Actor> IntoSeed for Spec<A, Once> {
     }
 }
 
+impl<A: Actor, R> Spec<A, R> {
+    /// The erased start of an actor that is started once, and the settings it was given.
+    #[must_use]
+    pub fn into_seed_once(self) -> (Arc<dyn Seed>, Settings) {
+        let (seed, settings) = sow(self, None);
+        (seed, Settings { restart: Restart::Temporary, ..settings })
+    }
+}
+
 fn sow<A: Actor, R>(
     spec: Spec<A, R>,
     clone: Option<fn(&A::Args) -> A::Args>,

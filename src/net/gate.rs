@@ -227,6 +227,17 @@ pub(super) fn parse_address(text: &str, key: &PeerKey) -> Result<Multiaddr, NetE
     }
 }
 
+/// Splits an address with a key (`/ip4/…/tcp/…/p2p/…`) into the key and the whole.
+pub(super) fn split_address(text: &str) -> Result<(PeerKey, String), NetError> {
+    let malformed = || NetError::Seed { address: text.chars().take(64).collect() };
+    let address: Multiaddr = text.parse().map_err(|_| malformed())?;
+    let key = match address.iter().last() {
+        Some(Protocol::P2p(name)) => peer_key(&name).ok_or_else(malformed)?,
+        _ => return Err(malformed()),
+    };
+    parse_address(text, &key).map(|_| (key, text.to_owned()))
+}
+
 fn outcome(error: &DialError) -> DialOutcome {
     match error {
         DialError::WrongPeerId { .. } | DialError::LocalPeerId { .. } => DialOutcome::WrongKey,

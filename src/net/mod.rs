@@ -135,6 +135,12 @@ pub enum NetError {
         /// What was given, shortened.
         address: String,
     },
+    /// Not the address of a node to join.
+    #[error("{address} is not of the form /ip4/HOST/tcp/PORT/p2p/KEY: take it from the node to join")]
+    Seed {
+        /// What was given, shortened.
+        address: String,
+    },
     /// The socket could not be bound.
     #[error("cannot listen on {address}: {why}")]
     Listen {
@@ -163,6 +169,14 @@ pub enum NetError {
     /// Too many dials wait; try again.
     #[error("too many dials wait, try again later")]
     Busy,
+}
+
+/// Splits the address of a node to join, `/ip4/HOST/tcp/PORT/p2p/KEY`, into its key and the whole.
+///
+/// # Errors
+/// [`NetError::Seed`] or [`NetError::Address`].
+pub fn split_address(address: &str) -> Result<(PeerKey, String), NetError> {
+    gate::split_address(address)
 }
 
 /// A running node of the network. Dropping it closes every connection without a goodbye.

@@ -347,7 +347,7 @@ impl Cluster {
         }
     }
 
-    fn return_credit(&self, line: u32) {
+    pub(super) fn return_credit(&self, line: u32) {
         let capacity = |actor| {
             self.engine.exported(actor).map_or(0, |inbound| inbound.control().capacity())
         };

@@ -12,7 +12,7 @@
 use bytes::{Bytes, BytesMut};
 use mobula_actors::CallError;
 use mobula_actors::id::{ActorId, Epoch, NodeId};
-use mobula_actors::wire::{CallId, PAYLOADS_PER_MESSAGE_MAX, Outgoing, REPLIES_PER_MESSAGE_MAX};
+use mobula_actors::wire::{CallId, Outgoing, PAYLOADS_PER_MESSAGE_MAX};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 

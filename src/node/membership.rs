@@ -178,7 +178,6 @@ impl Cluster {
                     }
                     news.push(event);
                 }
-                _ => {}
             }
         }
         let rescheduled = driven.gossip.poll_timeout() != before;

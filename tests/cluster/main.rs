@@ -1,1 +1,4 @@
 //! Integration tests over real libp2p, on loopback.
+
+mod remote;
+mod support;
