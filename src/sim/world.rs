@@ -1,22 +1,14 @@
 //! The world: a heap of happenings, the nodes they happen to, and the faults a test makes.
 
-use std::cmp::Ordering;
-use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::network::{Item, Network, Transit};
+use super::schedule::{Happening, Schedule};
 use super::trace::Trace;
-use crate::gossip::{Config, Event, Gossip, Input, Output, Record};
-use crate::machine::{Machine, Rng, Time};
-
-/// A dial into silence ends after this long.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// A node without any connection dials its seeds this often.
-const SEED_PERIOD: Duration = Duration::from_millis(500);
-/// The first nodes are the seeds that every node dials when it starts.
-const SEEDS: u32 = 3;
+use crate::gossip::{Config, Event, Gossip, Input, Record};
+use crate::machine::{Rng, Time};
 
 /// An event of one node, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,78 +22,28 @@ pub struct Seen {
 }
 
 #[derive(Debug)]
-enum Happening {
-    Arrival(Transit),
-    /// `node`'s dial, made in its life `boot`, reaches `to`.
-    Dial {
-        node: u32,
-        boot: u64,
-        to: u32,
-    },
-    DialFailed {
-        node: u32,
-        boot: u64,
-        to: u32,
-    },
-    /// A timer of the machine, set when it wanted to be stepped at this time.
-    Wake {
-        node: u32,
-    },
-    Seed {
-        node: u32,
-        boot: u64,
-    },
-}
-
-#[derive(Debug)]
-struct Entry {
-    at: Time,
-    id: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    /// The heap gives the greatest first: the earliest, and of those the first that was made.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.id).cmp(&(self.at, self.id))
-    }
-}
-
-#[derive(Debug)]
-struct Node {
+pub(super) struct Node {
     /// Nothing while the process does not run.
-    gossip: Option<Gossip<u32>>,
-    boot: u64,
-    record: Record,
+    pub(super) gossip: Option<Gossip<u32>>,
+    pub(super) boot: u64,
+    pub(super) record: Record,
     /// What came while the process was paused; nothing while it runs.
-    backlog: Option<Vec<Input<u32>>>,
-    wake_at: Option<Time>,
+    pub(super) backlog: Option<Vec<Input<u32>>>,
+    pub(super) wake_at: Option<Time>,
 }
 
 /// Simulated nodes, numbered from 0, of which the first three are seeds.
 #[derive(Debug)]
 pub struct World {
-    seed: u64,
-    config: Config,
-    now: Time,
-    heap: BinaryHeap<Entry>,
-    made: u64,
-    nodes: Vec<Node>,
-    network: Network,
-    trace: Trace,
-    seen: Vec<Seen>,
-    bytes_sent: u64,
+    pub(super) seed: u64,
+    pub(super) config: Config,
+    pub(super) now: Time,
+    pub(super) schedule: Schedule,
+    pub(super) nodes: Vec<Node>,
+    pub(super) network: Network,
+    pub(super) trace: Trace,
+    pub(super) seen: Vec<Seen>,
+    pub(super) bytes_sent: u64,
 }
 
 impl World {
@@ -119,8 +61,7 @@ impl World {
             seed,
             config,
             now: Time(0),
-            heap: BinaryHeap::new(),
-            made: 0,
+            schedule: Schedule::default(),
             nodes: (0..nodes).map(node).collect(),
             network: Network::new(seed ^ 0x4E45_5457),
             trace: Trace::new(),
@@ -230,7 +171,7 @@ impl World {
     pub fn heal(&mut self, a: u32, b: u32) {
         let held = self.network.heal(self.now, a, b);
         for transit in held.into_iter().chain(self.network.heal(self.now, b, a)) {
-            self.push(transit.at, Happening::Arrival(transit));
+            self.schedule.push(transit.at, Happening::Arrival(transit));
         }
     }
 
@@ -260,8 +201,7 @@ impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, time: Duration) {
         let end = self.now.after(time);
-        while self.heap.peek().is_some_and(|entry| entry.at <= end) {
-            let Some(Entry { at, happening, .. }) = self.heap.pop() else { break };
+        while let Some((at, happening)) = self.schedule.pop_until(end) {
             self.now = self.now.max(at);
             self.happen(happening);
         }
@@ -278,11 +218,6 @@ impl World {
             self.run_for(Duration::from_millis(10));
         }
         true
-    }
-
-    fn push(&mut self, at: Time, happening: Happening) {
-        self.made += 1;
-        self.heap.push(Entry { at, id: self.made, happening });
     }
 
     fn happen(&mut self, happening: Happening) {
@@ -316,51 +251,7 @@ impl World {
         }
     }
 
-    /// Dials the seeds while the node is alone.
-    fn dial_seeds(&mut self, node: u32, boot: u64) {
-        let alone = (0..self.nodes.len() as u32).all(|peer| !self.network.is_open(node, peer));
-        if self.boot(node) != boot || self.gossip(node).is_none() || !alone {
-            return;
-        }
-        for to in (0..SEEDS.min(self.nodes.len() as u32)).filter(|&seed| seed != node) {
-            self.dial(node, to);
-        }
-        self.push(self.now.after(SEED_PERIOD), Happening::Seed { node, boot });
-    }
-
-    fn dial(&mut self, node: u32, to: u32) {
-        let boot = self.boot(node);
-        let at = self.now.after(self.network.delay());
-        self.push(at, Happening::Dial { node, boot, to });
-    }
-
-    fn dial_arrives(&mut self, node: u32, boot: u64, to: u32) {
-        if self.boot(node) != boot || self.gossip(node).is_none() {
-            return;
-        }
-        let answers =
-            |number: u32| self.nodes.get(number as usize).is_some_and(|n| n.backlog.is_none());
-        if self.network.is_silent(node, to) || !answers(node) || !answers(to) {
-            let at = self.now.after(DIAL_TIMEOUT);
-            return self.push(at, Happening::DialFailed { node, boot, to });
-        }
-        if self.gossip(to).is_none() {
-            return self.tell(node, Input::DialRefused { key: to });
-        }
-        let whole = self.network.is_whole(node, to);
-        if !whole {
-            self.network.open(node, to);
-            self.tell_connected(to, node);
-        }
-        self.tell_connected(node, to);
-    }
-
-    fn tell_connected(&mut self, node: u32, key: u32) {
-        let (boot, address) = (self.boot(key), key.to_string());
-        self.tell(node, Input::Connected { key, boot, address });
-    }
-
-    fn end(&mut self, node: u32, bye: bool) {
+    pub(super) fn end(&mut self, node: u32, bye: bool) {
         if let Some(entry) = self.nodes.get_mut(node as usize) {
             entry.gossip = None;
             entry.backlog = None;
@@ -371,81 +262,9 @@ impl World {
         }
     }
 
-    fn close(&mut self, node: u32, peer: u32, bye: bool) {
+    pub(super) fn close(&mut self, node: u32, peer: u32, bye: bool) {
         if let Some(transit) = self.network.send(self.now, node, peer, Item::Close { bye }) {
-            self.push(transit.at, Happening::Arrival(transit));
+            self.schedule.push(transit.at, Happening::Arrival(transit));
         }
-    }
-
-    /// Steps a machine and does what it wants done.
-    fn tell(&mut self, node: u32, input: Input<u32>) {
-        let now = self.now;
-        let Some(entry) = self.nodes.get_mut(node as usize) else { return };
-        let Some(gossip) = entry.gossip.as_mut() else { return };
-        if let Some(backlog) = entry.backlog.as_mut() {
-            return backlog.push(input);
-        }
-        let (kind, length) = kind_and_length(&input);
-        for value in [now.0, u64::from(node), kind, length] {
-            self.trace.add(value);
-        }
-        let mut out = Vec::new();
-        gossip.handle(now, input, &mut out);
-        let wake_at = gossip.poll_timeout().map(|at| at.max(Time(now.0 + 1)));
-        if entry.wake_at != wake_at {
-            entry.wake_at = wake_at;
-            if let Some(at) = wake_at {
-                self.push(at, Happening::Wake { node });
-            }
-        }
-        for output in out {
-            self.carry_out(node, output);
-        }
-    }
-
-    fn carry_out(&mut self, node: u32, output: Output<u32>) {
-        match output {
-            Output::Send { to, bytes } => {
-                self.bytes_sent += bytes.len() as u64;
-                if let Some(transit) = self.network.send(self.now, node, to, Item::Frame(bytes)) {
-                    self.push(transit.at, Happening::Arrival(transit));
-                }
-            }
-            Output::Dial { key, .. } => self.dial(node, key),
-            Output::Event(event) => {
-                self.seen.push(Seen { at: self.now, node, event: event.clone() });
-                match event {
-                    Event::Dead { key, boot } if self.boot(key) == boot => {
-                        self.end_connection(node, key);
-                    }
-                    Event::SelfDeclaredDead { .. } => {
-                        self.end(node, true);
-                        self.start(node);
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    /// The driver drops its connection to a life that is over.
-    fn end_connection(&mut self, node: u32, key: u32) {
-        if self.network.is_open(node, key) {
-            self.close(node, key, false);
-            self.tell(node, Input::ConnectionClosed { key, bye: false });
-        }
-    }
-}
-
-fn kind_and_length(input: &Input<u32>) -> (u64, u64) {
-    match input {
-        Input::Tick => (0, 0),
-        Input::Frame { from, bytes } => (1 + (u64::from(*from) << 8), bytes.len() as u64),
-        Input::Connected { key, .. } => (2, u64::from(*key)),
-        Input::ConnectionClosed { key, .. } => (3, u64::from(*key)),
-        Input::DialRefused { key } => (4, u64::from(*key)),
-        Input::DialFailed { key } => (5, u64::from(*key)),
-        Input::LocalRecord(record) => (6, record.kinds.len() as u64),
-        Input::Leave => (7, 0),
     }
 }

@@ -1,8 +1,8 @@
 //! G-7, G-8, C-1: whatever an authenticated peer sends, a node stands.
 
 use bytes::Bytes;
-use mobula::gossip::{Config, Event, FRAME_BYTES_MAX, Gossip, Input, Output};
-use mobula::machine::{Machine, Time};
+use mobula::gossip::{Config, Event, FRAME_BYTES_MAX, Gossip, Input, Output, Record};
+use mobula::machine::{Machine, Rng, Time};
 use proptest::prelude::*;
 
 fn node_with_peer() -> Gossip<u32> {
@@ -37,6 +37,56 @@ proptest! {
         }
         let mut end = Vec::new();
         gossip.handle(Time(60_000_000), Input::Tick, &mut end);
+    }
+}
+
+/// Frames as a real cluster sends them, to be damaged.
+fn real_frames() -> Vec<Bytes> {
+    let mut nodes = [1, 2, 3].map(|key| Gossip::new(key, 1, key.into(), Config::default()));
+    let mut frames = Vec::new();
+    for step in 0..40 {
+        for (at, node) in nodes.iter_mut().enumerate() {
+            let mut out = Vec::new();
+            let input = match (step, at) {
+                (0, _) => Input::LocalRecord(Record::default()),
+                (1 | 2, _) if step != at + 1 => {
+                    Input::Connected { key: step as u32, boot: 1, address: "x".to_owned() }
+                }
+                (20, 0) => Input::ConnectionClosed { key: 2, bye: false },
+                _ => Input::Tick,
+            };
+            node.handle(Time(step as u64 * 100_000), input, &mut out);
+            frames.extend(out.into_iter().filter_map(|output| match output {
+                Output::Send { bytes, .. } => Some(bytes),
+                _ => None,
+            }));
+        }
+    }
+    frames
+}
+
+// C-1: what decodes but never made sense must not panic either, now or later.
+#[test]
+fn damaged_real_frames_never_panic() {
+    let frames = real_frames();
+    assert!(frames.len() > 50);
+    let mut rng = Rng::new(1);
+    for _ in 0..200 {
+        let mut gossip = node_with_peer();
+        let mut now = Time(0);
+        let mut out = Vec::new();
+        for _ in 0..200 {
+            let mut bytes = frames[rng.below(frames.len() as u64) as usize].to_vec();
+            for _ in 0..1 + rng.below(3) {
+                let at = rng.below(bytes.len() as u64) as usize;
+                bytes[at] = rng.next_u64() as u8;
+            }
+            now = Time(now.0 + rng.below(50_000));
+            let input = Input::Frame { from: 2, bytes: Bytes::from(bytes) };
+            gossip.handle(now, input, &mut out);
+        }
+        gossip.handle(Time(now.0 + 60_000_000), Input::Tick, &mut out);
+        assert!(gossip.members().count() < Config::default().members_max);
     }
 }
 

@@ -5,6 +5,7 @@
 mod agreement;
 mod death;
 mod determinism;
+mod dials;
 mod hostile;
 mod life;
 mod records;

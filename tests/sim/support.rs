@@ -6,18 +6,18 @@ use mobula::gossip::{Config, Event, State};
 use mobula::machine::Time;
 use mobula::sim::World;
 
-pub fn seconds(seconds: u64) -> Duration {
+pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
 /// The seed of this run.
-pub fn first_seed() -> u64 {
+pub(crate) fn first_seed() -> u64 {
     let given = std::env::var("MOBULA_SIM_SEED").ok();
     given.and_then(|seed| seed.parse().ok()).unwrap_or(1)
 }
 
 /// Runs `scenario` and prints how to repeat it when it fails.
-pub fn with_seed(name: &str, seed: u64, scenario: impl FnOnce(u64)) {
+pub(crate) fn with_seed(name: &str, seed: u64, scenario: impl FnOnce(u64)) {
     struct Reproduce<'a>(&'a str, u64);
     impl Drop for Reproduce<'_> {
         fn drop(&mut self) {
@@ -35,7 +35,7 @@ pub fn with_seed(name: &str, seed: u64, scenario: impl FnOnce(u64)) {
 }
 
 /// A world of `nodes` that all run and hold each other alive, with all records everywhere.
-pub fn settled(seed: u64, nodes: u32) -> World {
+pub(crate) fn settled(seed: u64, nodes: u32) -> World {
     let mut world = World::new(seed, nodes, Config::default());
     world.start_all();
     assert!(world.run_until(seconds(20), all_agree), "cluster of {nodes} did not settle");
@@ -44,7 +44,7 @@ pub fn settled(seed: u64, nodes: u32) -> World {
 
 /// Whether every running node holds exactly the running nodes alive, in their present life, over
 /// an open connection, and has the record of each.
-pub fn all_agree(world: &World) -> bool {
+pub(crate) fn all_agree(world: &World) -> bool {
     world.running().all(|node| agrees(world, node))
 }
 
@@ -62,7 +62,7 @@ fn agrees(world: &World, node: u32) -> bool {
 }
 
 /// When each running node learnt that this life is dead; panics where one did not.
-pub fn death_known(world: &World, key: u32, boot: u64) -> Vec<Time> {
+pub(crate) fn death_known(world: &World, key: u32, boot: u64) -> Vec<Time> {
     let known = |node: u32| {
         let dead = Event::Dead { key, boot };
         let seen = world.seen().iter().find(|seen| seen.node == node && seen.event == dead);
@@ -72,7 +72,7 @@ pub fn death_known(world: &World, key: u32, boot: u64) -> Vec<Time> {
 }
 
 /// Who was ever declared dead.
-pub fn declared_dead(world: &World) -> Vec<(u32, u64)> {
+pub(crate) fn declared_dead(world: &World) -> Vec<(u32, u64)> {
     let mut dead: Vec<_> = world
         .seen()
         .iter()
