@@ -1,6 +1,7 @@
 //! G-1, G-2, G-4, G-5: pause, restart, leave, partition.
 
 use mobula::gossip::{Event, State};
+use mobula::sim::World;
 
 use crate::support::{all_agree, declared_dead, first_seed, seconds, settled, with_seed};
 
@@ -10,9 +11,9 @@ fn paused_node_refutes_the_suspicion_when_it_goes_on() {
     with_seed("paused_node_refutes_the_suspicion_when_it_goes_on", first_seed(), |seed| {
         let mut world = settled(seed, 50);
         world.pause(9);
-        world.run_for(seconds(5));
-        let suspect = Event::Suspect { key: 9, boot: 1 };
-        assert!(world.seen().iter().any(|seen| seen.event == suspect));
+        let unreachable = Event::Unreachable { key: 9, boot: 1 };
+        let accused = |world: &World| world.seen().iter().any(|seen| seen.event == unreachable);
+        assert!(world.run_until(seconds(20), accused));
         world.resume(9);
         assert!(world.run_until(seconds(5), all_agree));
         world.run_for(seconds(60));
