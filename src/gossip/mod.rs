@@ -37,6 +37,8 @@ mod record;
 mod rumors;
 mod seam;
 mod suspicion;
+#[cfg(test)]
+mod tests;
 mod view;
 
 pub use config::Config;
