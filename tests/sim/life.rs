@@ -1,6 +1,9 @@
 //! G-1, G-2, G-4, G-5: pause, restart, leave, partition.
 
+use std::time::Duration;
+
 use mobula::gossip::{Event, State};
+use mobula::machine::Rng;
 use mobula::sim::World;
 
 use crate::support::{all_agree, declared_dead, first_seed, seconds, settled, with_seed};
@@ -68,6 +71,23 @@ fn restart_before_anybody_noticed_ends_the_old_life_too() {
         assert_eq!(declared_dead(&world), [(3, 1)]);
         assert_eq!(world.boot(3), 2);
     });
+}
+
+// G-1, G-3: refusals gathered about the old life never kill the new one.
+#[test]
+fn restart_at_any_moment_after_a_crash_never_kills_the_new_life() {
+    let name = "restart_at_any_moment_after_a_crash_never_kills_the_new_life";
+    for seed in first_seed()..first_seed() + 60 {
+        with_seed(name, seed, |seed| {
+            let mut world = settled(seed, 3 + (seed % 3) as u32);
+            world.crash(1);
+            world.run_for(Duration::from_micros(Rng::new(seed).below(8_000)));
+            world.start(1);
+            assert!(world.run_until(seconds(5), all_agree));
+            world.run_for(seconds(5));
+            assert_eq!(declared_dead(&world), [(1, 1)]);
+        });
+    }
 }
 
 // G-4
