@@ -147,6 +147,7 @@ impl<P: Peer> Membership<P> {
             let what = What::Suspect { incarnation, accuser };
             self.rumors.add(Claim { key, boot, what });
         }
+        self.conclude_all(now, out);
     }
 
     /// Ends a life (G-1). `Left` outranks `Dead`, so that all tables end equal.

@@ -62,7 +62,11 @@ impl<P: Peer> Membership<P> {
             self.inquire(now, key, boot, None);
             self.probe(now, key, true, out);
         }
-        // Whoever is gone need not answer any more: other inquiries may be complete.
+        self.conclude_all(now, out);
+    }
+
+    /// Whoever is gone or silent cannot be asked any more: inquiries may be complete.
+    pub(super) fn conclude_all(&mut self, now: Time, out: &mut Vec<Output<P>>) {
         let keys: Vec<P> = self.inquiries.keys().copied().collect();
         for key in keys {
             self.conclude(now, key, out);
@@ -70,21 +74,14 @@ impl<P: Peer> Membership<P> {
     }
 
     pub(super) fn dial_refused(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) {
-        self.dialling.remove(&key);
-        let Some(member) = self.members.get(&key) else { return };
-        let (boot, gone) = (member.boot, member.state.is_gone());
-        if gone || self.is_connected(key) {
-            return;
-        }
+        let Some(boot) = self.dialled(now, key, out) else { return };
         self.inquire(now, key, boot, Some(Outcome::Refused));
         self.settle(now, key, boot, Outcome::Refused, out);
     }
 
     pub(super) fn dial_failed(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) {
-        self.dialling.remove(&key);
-        if let Some(boot) = self.inquiries.get(&key).map(|inquiry| inquiry.boot) {
-            self.settle(now, key, boot, Outcome::Failed, out);
-        }
+        let Some(boot) = self.dialled(now, key, out) else { return };
+        self.settle(now, key, boot, Outcome::Failed, out);
     }
 
     /// Makes this node an asker, once per inquiry.

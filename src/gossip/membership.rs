@@ -4,28 +4,18 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::connection::{Connection, Dialling};
 use super::inquiry::Inquiry;
 use super::member::{Member, MemberView, State};
-use super::message::{Body, Claim, Frame, What, plain};
+use super::message::{Body, Claim, Frame, What};
 use super::probe::{Probe, Relay};
 use super::rumors::Rumors;
 use super::suspicion::Suspicion;
-use super::{ADDRESS_BYTES_MAX, Config, Event, Output, Peer, earliest};
+use super::{Config, Output, Peer, earliest};
 use crate::machine::{Rng, Time};
 
 /// Claims of a full exchange are sent in frames of about this size.
 const SYNC_BYTES_MAX: usize = 16 * 1024;
-/// A fenced or suspected sender is told so at most this often.
-const NOTICE_PERIOD: Duration = Duration::from_millis(200);
-/// A dial without an answer is forgotten after this long.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Connection {
-    pub(super) boot: u64,
-    /// When this peer was last told that its life is over.
-    fenced: Option<Time>,
-}
 
 /// Who lives, as far as this node knows.
 #[derive(Debug)]
@@ -44,7 +34,7 @@ pub(super) struct Membership<P> {
     pub(super) probe_order: Vec<P>,
     pub(super) nonce: u64,
     pub(super) inquiries: BTreeMap<P, Inquiry<P>>,
-    pub(super) dialling: BTreeMap<P, Time>,
+    pub(super) dialling: BTreeMap<P, Dialling>,
     pub(super) probe_at: Time,
     gossip_at: Time,
     sync_at: Time,
@@ -122,10 +112,6 @@ impl<P: Peer> Membership<P> {
         self.members.get(&key).is_some_and(|m| m.boot == boot && !m.state.is_gone())
     }
 
-    pub(super) fn is_connected(&self, key: P) -> bool {
-        self.connections.contains_key(&key)
-    }
-
     /// How many lives are not over, this node included.
     pub(super) fn living_count(&self) -> usize {
         1 + self.members.values().filter(|m| !m.state.is_gone()).count()
@@ -144,82 +130,6 @@ impl<P: Peer> Membership<P> {
     /// With whom records are exchanged.
     pub(super) fn exchange_peers(&self) -> impl Fn() -> Vec<P> + '_ {
         || self.heard_peers()
-    }
-
-    /// A connection opened; true when its life takes part.
-    pub(super) fn connected(
-        &mut self,
-        now: Time,
-        key: P,
-        boot: u64,
-        address: String,
-        out: &mut Vec<Output<P>>,
-    ) -> bool {
-        if key == self.me {
-            return false;
-        }
-        self.dialling.remove(&key);
-        if !self.members.contains_key(&key) && !self.make_room() {
-            out.push(Output::Event(Event::Full { key }));
-            return false;
-        }
-        self.connections.insert(key, Connection { boot, fenced: None });
-        let address = if address.len() > ADDRESS_BYTES_MAX { String::new() } else { address };
-        let incarnation =
-            self.members.get(&key).map_or(0, |m| if m.boot == boot { m.incarnation } else { 0 });
-        let what = What::Alive { incarnation, address: address.clone() };
-        self.apply(now, Claim { key, boot, what }, out);
-        if !self.hear(now, key, out) {
-            return false;
-        }
-        if let Some(member) = self.members.get_mut(&key).filter(|_| !address.is_empty()) {
-            member.address = address;
-        }
-        self.reached(now, key, boot, out);
-        self.send_sync(key, false, out);
-        true
-    }
-
-    /// Takes a sign of life; false when the sender's life is over, which it is told.
-    pub(super) fn hear(&mut self, now: Time, from: P, out: &mut Vec<Output<P>>) -> bool {
-        let Some(connection) = self.connections.get_mut(&from) else { return false };
-        let Some(member) = self.members.get_mut(&from) else { return false };
-        let over = connection.boot < member.boot || member.state.is_gone();
-        if over {
-            let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
-            if due && member.state != State::Left {
-                connection.fenced = Some(now);
-                let boot = member.boot.max(connection.boot);
-                let alive = self.living_count() as u32;
-                out.push(plain(from, Body::Fenced { boot, alive }));
-            }
-            return false;
-        }
-        member.heard = now;
-        let suspicion = self.suspicions.get_mut(&from);
-        if suspicion.is_some_and(|s| s.told.is_none_or(|at| now.since(at) >= NOTICE_PERIOD)) {
-            self.suspicions.entry(from).and_modify(|s| s.told = Some(now));
-            let claims = self.claims_about(from);
-            out.push(Output::Send {
-                to: from,
-                bytes: Frame { claims, body: Body::Claims }.encode(),
-            });
-        }
-        true
-    }
-
-    /// Says good-bye to all connected members.
-    pub(super) fn leave(&mut self, out: &mut Vec<Output<P>>) {
-        let claim = Claim { key: self.me, boot: self.boot, what: What::Left };
-        self.tell_all(&claim, out);
-    }
-
-    /// Sends one claim to every connected member at once.
-    pub(super) fn tell_all(&self, claim: &Claim<P>, out: &mut Vec<Output<P>>) {
-        let bytes = Frame { claims: vec![claim.clone()], body: Body::Claims }.encode();
-        for (&to, _) in self.connections.iter().filter(|(key, _)| **key != claim.key) {
-            out.push(Output::Send { to, bytes: bytes.clone() });
-        }
     }
 
     /// Forgives the silence of others while this node itself was not running.
@@ -278,7 +188,7 @@ impl<P: Peer> Membership<P> {
 
     /// Dials one known life that has no connection, also a dead one: it may be a partition.
     fn redial(&mut self, now: Time, out: &mut Vec<Output<P>>) {
-        self.dialling.retain(|_, since| now.since(*since) < DIAL_TIMEOUT);
+        self.forget_dials(now);
         let apart = self.members.iter().filter(|(key, m)| {
             m.state != State::Left && !m.address.is_empty() && !self.is_connected(**key)
         });
@@ -286,18 +196,6 @@ impl<P: Peer> Membership<P> {
         if let Some(key) = self.sample(apart, 1).pop() {
             self.dial(now, key, out);
         }
-    }
-
-    /// Asks for a dial unless one is under way; false when there is no address.
-    pub(super) fn dial(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) -> bool {
-        let Some(member) = self.members.get(&key).filter(|m| !m.address.is_empty()) else {
-            return false;
-        };
-        if let std::collections::btree_map::Entry::Vacant(entry) = self.dialling.entry(key) {
-            entry.insert(now);
-            out.push(Output::Dial { key, address: member.address.clone() });
-        }
-        true
     }
 
     fn sync_period(&self) -> Duration {

@@ -3,7 +3,7 @@
 //! Any frame of the member after the start of the probe answers it, acknowledgement or not.
 
 use super::membership::Membership;
-use super::message::{Body, Outcome};
+use super::message::Body;
 use super::{Output, Peer};
 use crate::machine::Time;
 
@@ -141,11 +141,5 @@ impl<P: Peer> Membership<P> {
         let ends = now.after(self.config.probe_period);
         self.relays.insert(self.nonce, Relay { asker, nonce, ends });
         self.send(target, Body::Ping { nonce: self.nonce }, out);
-    }
-
-    /// A connection to this life opened: whatever spoke against it is answered.
-    pub(super) fn reached(&mut self, now: Time, key: P, boot: u64, out: &mut Vec<Output<P>>) {
-        self.probes.remove(&key);
-        self.settle(now, key, boot, Outcome::Reached, out);
     }
 }

@@ -98,7 +98,7 @@ impl<P: Peer> View<P> {
         if patience.is_zero() {
             return self.publish(now, record, out);
         }
-        let at = self.pending.as_ref().map_or(now.after(patience), |(at, _)| *at);
+        let at = self.pending.as_ref().map_or_else(|| now.after(patience), |(at, _)| *at);
         self.pending = Some((at, record));
     }
 

@@ -1,1 +1,22 @@
-//! The sim room.
+//! A deterministic world of simulated nodes: the production machines under virtual time.
+//!
+//! The world owes the machines what the transport owes them: reliable ordered frames per
+//! connection, and connections that close or go silent. It carries encoded bytes, so that the
+//! limits of the wire are simulated too. It plays the driver's part: it dials, answers dials,
+//! closes connections to the dead, and starts a node anew that was declared dead.
+//!
+//! A further machine per node (placement, supervision) joins in `driver`: its timers become
+//! happenings, its frames travel over the same `network`.
+//!
+//! Invariants:
+//! - **S-1** Same seed and same calls, same [`World::trace`].
+//! - **S-2** Frames of one connection arrive in the order sent; a close comes after them.
+//! - **S-3** A silent link holds what was sent and delivers it when it heals.
+
+mod driver;
+mod network;
+mod schedule;
+mod trace;
+mod world;
+
+pub use world::{Seen, World};

@@ -1,1 +1,12 @@
-//! Simulated clusters.
+//! Simulated clusters. One file per subject; each test cites the invariant that it holds.
+//!
+//! A failure prints the command that repeats it. `MOBULA_SIM_SEED` replaces the first seed.
+
+mod agreement;
+mod death;
+mod determinism;
+mod dials;
+mod hostile;
+mod life;
+mod records;
+mod support;

@@ -1,0 +1,150 @@
+//! Connections: what opens one, what a frame over one says, and dials under way.
+
+use std::collections::btree_map::Entry;
+use std::time::Duration;
+
+use super::member::State;
+use super::membership::Membership;
+use super::message::{Body, Claim, Frame, Outcome, What, plain};
+use super::{ADDRESS_BYTES_MAX, Event, Output, Peer};
+use crate::machine::Time;
+
+/// A fenced or suspected sender is told so at most this often.
+const NOTICE_PERIOD: Duration = Duration::from_millis(200);
+/// A dial without an answer is forgotten after this long.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
+
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Connection {
+    pub(super) boot: u64,
+    /// When this peer was last told that its life is over.
+    fenced: Option<Time>,
+}
+
+/// A dial under way.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Dialling {
+    /// The life whose address is dialled.
+    boot: u64,
+    since: Time,
+}
+
+impl<P: Peer> Membership<P> {
+    /// Asks for a dial unless one is under way; false when there is no address.
+    pub(super) fn dial(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) -> bool {
+        let Some(member) = self.members.get(&key).filter(|m| !m.address.is_empty()) else {
+            return false;
+        };
+        if let Entry::Vacant(entry) = self.dialling.entry(key) {
+            entry.insert(Dialling { boot: member.boot, since: now });
+            out.push(Output::Dial { key, address: member.address.clone() });
+        }
+        true
+    }
+
+    /// A dial ended without a connection: the life it was meant for, if that still matters. What
+    /// an old address refuses says nothing about a newer life, which is dialled instead.
+    pub(super) fn dialled(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) -> Option<u64> {
+        let meant = self.dialling.remove(&key)?.boot;
+        let member = self.members.get(&key).filter(|member| !member.state.is_gone())?;
+        let boot = member.boot;
+        if self.is_connected(key) {
+            return None;
+        }
+        if boot != meant {
+            self.dial(now, key, out);
+            return None;
+        }
+        Some(boot)
+    }
+
+    /// Gives up on dials that never were answered.
+    pub(super) fn forget_dials(&mut self, now: Time) {
+        self.dialling.retain(|_, dialling| now.since(dialling.since) < DIAL_TIMEOUT);
+    }
+
+    pub(super) fn is_connected(&self, key: P) -> bool {
+        self.connections.contains_key(&key)
+    }
+
+    /// A connection opened; true when its life takes part.
+    pub(super) fn connected(
+        &mut self,
+        now: Time,
+        key: P,
+        boot: u64,
+        address: String,
+        out: &mut Vec<Output<P>>,
+    ) -> bool {
+        if key == self.me {
+            return false;
+        }
+        self.dialling.remove(&key);
+        if !self.members.contains_key(&key) && !self.make_room() {
+            out.push(Output::Event(Event::Full { key }));
+            return false;
+        }
+        if self.connections.get(&key).is_some_and(|open| open.boot > boot) {
+            return false;
+        }
+        self.connections.insert(key, Connection { boot, fenced: None });
+        let address = if address.len() > ADDRESS_BYTES_MAX { String::new() } else { address };
+        let incarnation =
+            self.members.get(&key).map_or(0, |m| if m.boot == boot { m.incarnation } else { 0 });
+        let what = What::Alive { incarnation, address: address.clone() };
+        self.apply(now, Claim { key, boot, what }, out);
+        if !self.hear(now, key, out) {
+            return false;
+        }
+        if let Some(member) = self.members.get_mut(&key).filter(|_| !address.is_empty()) {
+            member.address = address;
+        }
+        // Whatever spoke against this life is answered.
+        self.probes.remove(&key);
+        self.settle(now, key, boot, Outcome::Reached, out);
+        self.send_sync(key, false, out);
+        true
+    }
+
+    /// Takes a sign of life; false when the sender's life is over, which it is told.
+    pub(super) fn hear(&mut self, now: Time, from: P, out: &mut Vec<Output<P>>) -> bool {
+        let Some(connection) = self.connections.get_mut(&from) else { return false };
+        let Some(member) = self.members.get_mut(&from) else { return false };
+        let over = connection.boot < member.boot || member.state.is_gone();
+        if over {
+            let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
+            if due && member.state != State::Left {
+                connection.fenced = Some(now);
+                let boot = member.boot.max(connection.boot);
+                let alive = self.living_count() as u32;
+                out.push(plain(from, Body::Fenced { boot, alive }));
+            }
+            return false;
+        }
+        member.heard = now;
+        let suspicion = self.suspicions.get_mut(&from);
+        if suspicion.is_some_and(|s| s.told.is_none_or(|at| now.since(at) >= NOTICE_PERIOD)) {
+            self.suspicions.entry(from).and_modify(|s| s.told = Some(now));
+            let claims = self.claims_about(from);
+            out.push(Output::Send {
+                to: from,
+                bytes: Frame { claims, body: Body::Claims }.encode(),
+            });
+        }
+        true
+    }
+
+    /// Says good-bye to all connected members.
+    pub(super) fn leave(&mut self, out: &mut Vec<Output<P>>) {
+        let claim = Claim { key: self.me, boot: self.boot, what: What::Left };
+        self.tell_all(&claim, out);
+    }
+
+    /// Sends one claim to every connected member at once.
+    pub(super) fn tell_all(&self, claim: &Claim<P>, out: &mut Vec<Output<P>>) {
+        let bytes = Frame { claims: vec![claim.clone()], body: Body::Claims }.encode();
+        for (&to, _) in self.connections.iter().filter(|(key, _)| **key != claim.key) {
+            out.push(Output::Send { to, bytes: bytes.clone() });
+        }
+    }
+}

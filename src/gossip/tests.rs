@@ -1,0 +1,151 @@
+//! The table of members and the view, claim by claim. Whole clusters are in `tests/sim`.
+
+use super::message::{Claim, What};
+use super::*;
+
+const BOOT: u64 = 1;
+
+/// Node 1, connected to 2 and 3, whose records it has.
+fn node() -> Gossip<u32> {
+    let mut gossip = Gossip::new(1, BOOT, 1, Config::default());
+    for key in [2, 3] {
+        let address = key.to_string();
+        step(&mut gossip, 0, Input::Connected { key, boot: BOOT, address });
+        let known = message::Known { key, boot: BOOT, seq: 1, age_ms: 0 };
+        let rows = vec![message::Versioned { known, record: Record::default() }];
+        frame(&mut gossip, 0, key, Vec::new(), Body::Delta { rows, digest: None });
+    }
+    gossip
+}
+
+fn step(gossip: &mut Gossip<u32>, at_ms: u64, input: Input<u32>) -> Vec<Event<u32>> {
+    let mut out = Vec::new();
+    gossip.handle(Time(at_ms * 1_000), input, &mut out);
+    let event = |output| match output {
+        Output::Event(event) => Some(event),
+        _ => None,
+    };
+    out.into_iter().filter_map(event).collect()
+}
+
+fn frame(
+    gossip: &mut Gossip<u32>,
+    at_ms: u64,
+    from: u32,
+    claims: Vec<Claim<u32>>,
+    body: Body<u32>,
+) -> Vec<Event<u32>> {
+    step(gossip, at_ms, Input::Frame { from, bytes: Frame { claims, body }.encode() })
+}
+
+fn claim(key: u32, what: What<u32>) -> Claim<u32> {
+    Claim { key, boot: BOOT, what }
+}
+
+/// Lets time pass while 2 is heard and 3 is silent, and node 1 accuses nobody itself.
+fn wait(gossip: &mut Gossip<u32>, from_ms: u64, to_ms: u64) -> Vec<(u64, Event<u32>)> {
+    let mut events = Vec::new();
+    for at in (from_ms..to_ms).step_by(100) {
+        gossip.membership.probes.clear();
+        let seen = frame(gossip, at, 2, Vec::new(), Body::Claims);
+        events.extend(seen.into_iter().map(|event| (at, event)));
+    }
+    events
+}
+
+fn accuse(gossip: &mut Gossip<u32>, accuser: u32) -> Vec<Event<u32>> {
+    let what = What::Suspect { incarnation: 0, accuser };
+    frame(gossip, 0, 2, vec![claim(3, what)], Body::Claims)
+}
+
+// G-3
+#[test]
+fn one_accuser_where_two_could_accuse_kills_nobody() {
+    let mut gossip = node();
+    assert_eq!(accuse(&mut gossip, 2), [Event::Suspect { key: 3, boot: BOOT }]);
+    assert_eq!(accuse(&mut gossip, 2), [], "an accuser counts once");
+    let events = wait(&mut gossip, 100, 30_000);
+    assert_eq!(events, [(24_000, Event::Reachable { key: 3, boot: BOOT })]);
+}
+
+// G-3
+#[test]
+fn two_accusers_make_unreachable_at_once_and_dead_when_the_suspicion_expires() {
+    let mut gossip = node();
+    accuse(&mut gossip, 2);
+    assert_eq!(accuse(&mut gossip, 7), [Event::Unreachable { key: 3, boot: BOOT }]);
+    let events = wait(&mut gossip, 100, 30_000);
+    assert_eq!(events, [(4_000, Event::Dead { key: 3, boot: BOOT })]);
+    assert_eq!(gossip.view.rows(Time(0)).filter(|row| row.key == 3).count(), 0);
+}
+
+// G-2
+#[test]
+fn higher_incarnation_refutes_and_the_same_one_does_not() {
+    let mut gossip = node();
+    accuse(&mut gossip, 2);
+    let alive = |incarnation| What::Alive { incarnation, address: String::new() };
+    assert_eq!(frame(&mut gossip, 1, 2, vec![claim(3, alive(0))], Body::Claims), []);
+    let refuted = frame(&mut gossip, 2, 2, vec![claim(3, alive(1))], Body::Claims);
+    assert_eq!(refuted, [Event::Reachable { key: 3, boot: BOOT }]);
+    assert_eq!(accuse(&mut gossip, 2), [], "an accusation of the old incarnation is stale");
+}
+
+// G-1
+#[test]
+fn dead_life_stays_dead_whatever_is_claimed_and_a_larger_boot_lives() {
+    let mut gossip = node();
+    frame(&mut gossip, 1, 2, vec![claim(3, What::Dead)], Body::Claims);
+    let alive = What::Alive { incarnation: 9, address: String::new() };
+    frame(&mut gossip, 2, 2, vec![claim(3, alive.clone())], Body::Claims);
+    frame(&mut gossip, 2, 3, Vec::new(), Body::Claims);
+    assert_eq!(gossip.member(3).map(|member| member.state), Some(State::Dead));
+    let newer = Claim { key: 3, boot: BOOT + 1, what: alive };
+    let born = frame(&mut gossip, 3, 2, vec![newer], Body::Claims);
+    assert_eq!(born, [Event::Alive { key: 3, boot: BOOT + 1, address: String::new() }]);
+}
+
+// G-3: whoever was not running has no word on the silence of others.
+#[test]
+fn node_that_did_not_run_for_a_while_accuses_nobody() {
+    let mut gossip = node();
+    let probing = |gossip: &Gossip<u32>| !gossip.membership.probes.is_empty();
+    let started = (1..2_000).find(|&at| {
+        step(&mut gossip, at, Input::Tick);
+        probing(&gossip)
+    });
+    let started = started.expect("a probe within two periods");
+    assert_eq!(step(&mut gossip, started + 10_000, Input::Tick), []);
+    assert!(!probing(&gossip));
+}
+
+// G-5
+#[test]
+fn node_told_of_its_death_says_so_once_and_falls_silent() {
+    let mut gossip = node();
+    let mut out = Vec::new();
+    let bytes =
+        Frame { claims: vec![claim(1, What::Dead)], body: Body::Ping { nonce: 1 } }.encode();
+    gossip.handle(Time(1_000), Input::Frame { from: 2, bytes }, &mut out);
+    assert_eq!(out, [Output::Event(Event::SelfDeclaredDead { boot: BOOT })]);
+    assert_eq!(step(&mut gossip, 60_000, Input::Tick), []);
+    assert_eq!(gossip.poll_timeout(), None);
+}
+
+// G-6
+#[test]
+fn older_version_of_a_record_and_one_of_an_unknown_node_are_not_taken() {
+    let mut gossip = node();
+    let rows = |key, seq, cpu| {
+        let known = message::Known { key, boot: BOOT, seq, age_ms: 0 };
+        let record = Record { cpu_milli_free: cpu, ..Record::default() };
+        Body::Delta { rows: vec![message::Versioned { known, record }], digest: None }
+    };
+    let changed = frame(&mut gossip, 1, 2, Vec::new(), rows(3, 5, 50));
+    assert_eq!(changed, [Event::RecordChanged { key: 3, boot: BOOT }]);
+    assert_eq!(frame(&mut gossip, 2, 2, Vec::new(), rows(3, 4, 40)), []);
+    assert_eq!(frame(&mut gossip, 2, 2, Vec::new(), rows(9, 1, 10)), []);
+    assert_eq!(frame(&mut gossip, 2, 2, Vec::new(), rows(1, 9, 10)), [], "its own is its own");
+    let free: Vec<u64> = gossip.rows(Time(0)).map(|row| row.record.cpu_milli_free).collect();
+    assert_eq!(free, [0, 50]);
+}
