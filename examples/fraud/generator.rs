@@ -1,6 +1,6 @@
 //! A seeded marketplace whose ratings resemble those of Bitcoin OTC: a few traders take part in
-//! most trades, half of the ratings are returned, most are small and kind, and some traders are
-//! fraudsters whom several others expose in a row.
+//! a quarter of all trades, four in ten ratings are returned, most are small and kind, and some
+//! traders are fraudsters whom several others expose in a row.
 //!
 //! - G-1: the same seed and number of events give the same events, and a longer stream starts with
 //!   the shorter one.

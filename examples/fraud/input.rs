@@ -12,8 +12,10 @@ use crate::{csv_file, event::Event, generator};
 /// The most events in a stream, all replays together (the exact AUC keeps 16 bytes for each).
 pub const EVENTS_MAX: u64 = 100_000_000;
 
-/// Seconds between the last event of a replay and the first of the next.
+/// Seconds between the last event of a replay and the first of the next, at least.
 const PAUSE_S: f64 = 1.0;
+/// The same as a share of the replay: above what rounding can move times in `EVENTS_MAX` replays.
+const PAUSE_SHARE: f64 = 1e-6;
 
 /// Why there is no stream; the message says where and what was expected.
 #[derive(Debug, thiserror::Error)]
@@ -88,7 +90,8 @@ impl Input {
         if events == 0 || events > EVENTS_MAX {
             return Err(too_many());
         }
-        let span_s = base[base.len() - 1].time_s - base[0].time_s + PAUSE_S;
+        let replay_s = base[base.len() - 1].time_s - base[0].time_s;
+        let span_s = replay_s + PAUSE_S.max(replay_s * PAUSE_SHARE);
         Ok(Self { base, repeat, stride, span_s, name })
     }
 
@@ -163,6 +166,18 @@ mod tests {
         }
         assert!(events.chunks(500).all(|replay| replay[17].rating == events[17].rating));
         assert_eq!(input.name(), "generator(seed=7) x4");
+    }
+
+    // I-2
+    #[test]
+    fn rounding_turns_no_time_back_in_the_longest_stream() {
+        let at = |time_s| Event { source: 1, target: 2, rating: 1, time_s };
+        let base = vec![at(0.1), at(1e12)];
+        let input = Input::repeated(base, EVENTS_MAX / 2, String::new()).unwrap();
+        let times: Vec<_> =
+            (EVENTS_MAX - 2_001..).map_while(|i| input.event(i)).map(|e| e.time_s).collect();
+        assert_eq!(times.len(), 2_001);
+        assert!(times.is_sorted());
     }
 
     // I-4

@@ -3,6 +3,9 @@
 //! Before a rating is used, the model predicts from the histories of both traders whether it is the
 //! one for fraudsters; then it learns from it, in one pass. This runs the computation in one thread.
 
+// An example exports nothing: `pub` marks what a module offers to the others.
+#![allow(unreachable_pub)]
+
 mod auc;
 mod csv_file;
 mod digest;
