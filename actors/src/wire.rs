@@ -148,6 +148,8 @@ pub(crate) struct Decoding {
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) from: NodeId,
     payloads: Vec<Bytes>,
+    /// The reason of a failure, as above.
+    refusal: Option<&'static str>,
 }
 
 thread_local! {
@@ -201,7 +203,7 @@ pub fn decode<T: DeserializeOwned>(
     head: &[u8],
     payloads: Vec<Bytes>,
 ) -> Result<T, String> {
-    let fresh = Decoding { carrier: carrier.clone(), from, payloads };
+    let fresh = Decoding { carrier: carrier.clone(), from, payloads, refusal: None };
     let scope = Scope::enter(&DECODING, fresh);
     let refused = || Why::Incompatible("the rest of the message could not be decoded".into());
     let read = || match postcard::take_from_bytes::<T>(head) {
@@ -211,7 +213,8 @@ pub fn decode<T: DeserializeOwned>(
     };
     // Even a type's own code, given bytes it did not expect, must not end the node (W-2).
     let result = discarding(refused, || catch_unwind(AssertUnwindSafe(read)));
-    drop(scope);
+    let refusal = scope.leave().and_then(|context| context.refusal);
+    let result = result.map(|read| read.map_err(|text| refusal.map_or(text, Into::into)));
     result.unwrap_or_else(|_| Err("its type panicked while it was decoded".into()))
 }
 
@@ -265,7 +268,10 @@ pub(crate) fn with_decoding<R, E: serde::de::Error>(
         let Some(context) = slot.as_mut() else {
             return Err(E::custom("references and replies travel only inside messages"));
         };
-        body(context).map_err(E::custom)
+        body(context).map_err(|text| {
+            context.refusal = Some(text);
+            E::custom(text)
+        })
     })
 }
 
