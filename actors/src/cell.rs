@@ -81,6 +81,8 @@ struct Inner<M> {
     names: Vec<String>,
     kill: Option<Exit>,
     ended: Option<Exit>,
+    /// A run has begun and not ended: a kill is meant for it.
+    live: bool,
     /// No run follows the present one.
     retired: bool,
     exported: bool,
@@ -107,7 +109,7 @@ pub trait Control: Send + Sync + 'static {
     fn backlog(&self) -> usize;
     /// Asks it to end after the message in hand.
     fn stop(&self, exit: Exit);
-    /// Ends it at the next point where its handler waits.
+    /// Ends it at the next point where its handler waits; a run that has not begun does not begin.
     fn kill(&self, exit: Exit);
     /// Calls `on_down` when the present run ends; at once if the actor has ended.
     fn monitor(&self, on_down: OnDown);
@@ -148,6 +150,7 @@ impl<M: Send + 'static> Cell<M> {
                 names: Vec::new(),
                 kill: None,
                 ended: None,
+                live: false,
                 retired: false,
                 exported: false,
             }),
@@ -246,6 +249,7 @@ impl<M: Send + 'static> Cell<M> {
         }
         let mut inner = self.inner();
         let signal = inner.signals.pop_front();
+        inner.live |= matches!(signal, Some(Signal::Start(_)));
         if inner.signals.is_empty() {
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
         }
@@ -280,6 +284,7 @@ impl<M: Send + 'static> Cell<M> {
     /// Begins the run `epoch`.
     pub(crate) fn begin_run(&self, epoch: Epoch) {
         self.epoch.store(epoch.0, Ordering::Release);
+        self.inner().live = true;
     }
 
     pub(crate) fn is_retired(&self) -> bool {
@@ -296,6 +301,9 @@ impl<M: Send + 'static> Cell<M> {
         let epoch = self.epoch();
         let (monitors, names, supervision) = {
             let mut inner = self.inner();
+            inner.live = false;
+            inner.kill = None;
+            self.flags.fetch_and(!KILLED, Ordering::SeqCst);
             // Stops and notices were for the run that ended; the next run is not among them yet.
             inner.signals.retain(|signal| matches!(signal, Signal::Start(_) | Signal::Retire));
             let monitors = std::mem::take(&mut inner.monitors);
@@ -395,11 +403,17 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn kill(&self, exit: Exit) {
-        {
-            let mut inner = self.inner();
+        let mut inner = self.inner();
+        // A run that has not begun does not begin; its arguments are dropped outside the lock.
+        let (starts, others) =
+            inner.signals.drain(..).partition(|signal| matches!(signal, Signal::Start(_)));
+        inner.signals = others;
+        if inner.live {
             inner.kill.get_or_insert(exit);
             self.flags.fetch_or(KILLED, Ordering::SeqCst);
         }
+        drop(inner);
+        drop::<VecDeque<_>>(starts);
         self.wake();
     }
 
@@ -414,12 +428,6 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn start_again(&self, run: Box<dyn Any + Send>) {
-        // A kill from here on is meant for the new run, also before that has begun.
-        {
-            let mut inner = self.inner();
-            inner.kill = None;
-            self.flags.fetch_and(!KILLED, Ordering::SeqCst);
-        }
         self.signal(Signal::Start(run));
     }
 
