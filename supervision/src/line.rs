@@ -1,0 +1,137 @@
+//! How news of children reaches their supervisor: never blocked, never lost, and bounded by the
+//! runs that the supervisor itself has ordered.
+//!
+//! Invariants:
+//! - **L-1** Telling never waits: the news go into a queue, and the supervisor is poked unless it
+//!   has been already.
+//! - **L-2** A start is reported exactly once, also when its task is aborted or panics.
+//! - **L-3** Checkpoints do not queue: a child's watch keeps the last two, and only then is the
+//!   child told that they are stored.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use mobula_actors::id::Epoch;
+use mobula_actors::spawner::{Notice, Started, Watch};
+use mobula_actors::{ActorRef, Exit, SpawnError};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+
+use crate::checkpoint::{Checkpoints, checksum};
+use crate::strategy::Key;
+use crate::supervisor::Msg;
+
+/// What a supervisor hears.
+#[derive(Debug)]
+pub(crate) struct News {
+    pub(crate) child: Key,
+    /// The run it is about.
+    pub(crate) epoch: Epoch,
+    pub(crate) what: What,
+}
+
+#[derive(Debug)]
+pub(crate) enum What {
+    /// The start that was ordered is over; `None` if it was called off.
+    Start(Option<Result<Started, SpawnError>>),
+    /// The run has ended.
+    Ended(Exit),
+    /// It had its time to stop.
+    Overdue,
+    /// It was killed a while ago.
+    StillThere,
+}
+
+/// The way to a supervisor's present run.
+pub(crate) struct Line {
+    news: UnboundedSender<News>,
+    supervisor: ActorRef<Msg>,
+    poked: AtomicBool,
+}
+
+impl Line {
+    pub(crate) fn new(supervisor: ActorRef<Msg>) -> (Arc<Self>, UnboundedReceiver<News>) {
+        let (news, receiver) = mpsc::unbounded_channel();
+        (Arc::new(Self { news, supervisor, poked: AtomicBool::new(false) }), receiver)
+    }
+
+    /// Does nothing once the supervisor's run is over.
+    pub(crate) fn tell(&self, child: Key, epoch: Epoch, what: What) {
+        let told = self.news.send(News { child, epoch, what }).is_ok();
+        if told && !self.poked.swap(true, Ordering::SeqCst) {
+            self.supervisor.notify(Msg::News);
+        }
+    }
+
+    /// The supervisor is about to look at its news: what comes later pokes it again.
+    pub(crate) fn heard(&self) {
+        self.poked.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Reports how a start went when it is sent or dropped (L-2).
+pub(crate) struct Outcome {
+    pub(crate) line: Arc<Line>,
+    pub(crate) child: Key,
+    pub(crate) epoch: Epoch,
+    pub(crate) start: Option<Result<Started, SpawnError>>,
+}
+
+impl Outcome {
+    pub(crate) fn send(mut self, start: Result<Started, SpawnError>) {
+        self.start = Some(start);
+    }
+}
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.line.tell(self.child, self.epoch, What::Start(self.start.take()));
+    }
+}
+
+/// Watches one child over all its runs.
+pub(crate) struct ChildWatch {
+    line: Arc<Line>,
+    child: Key,
+    checkpoints: Mutex<Checkpoints>,
+}
+
+impl ChildWatch {
+    pub(crate) fn new(line: Arc<Line>, child: Key) -> Self {
+        Self { line, child, checkpoints: Mutex::default() }
+    }
+
+    /// A run is about to start: no state of an earlier one is taken from here on, and it gets the
+    /// latest that is held.
+    pub(crate) fn begin(&self, epoch: Epoch) -> Option<Bytes> {
+        let mut checkpoints = self.checkpoints();
+        checkpoints.begin(epoch);
+        checkpoints.newest()
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
+        // No code of the user runs under this lock, so a poisoned one still holds whole data.
+        self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watch for ChildWatch {
+    fn notice(&self, notice: Notice) {
+        match notice {
+            Notice::Ended { epoch, exit, .. } => {
+                self.line.tell(self.child, epoch, What::Ended(exit));
+            }
+            Notice::Checkpoint { actor, epoch, sequence, state, stored } => {
+                let sum = checksum(&state);
+                let held = self.checkpoints().hold(epoch, sequence, sum, state);
+                match held {
+                    Ok(()) => stored(),
+                    Err(why) => {
+                        tracing::debug!(%actor, %epoch, sequence, %why, "checkpoint refused")
+                    }
+                }
+            }
+            other => tracing::debug!(?other, "notice not understood"),
+        }
+    }
+}

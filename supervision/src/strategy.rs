@@ -1,0 +1,344 @@
+//! What a supervisor decides, as a pure machine: what happened and when goes in, decisions come
+//! out. It has no clock, no task and no chance of its own; simulation runs the same code.
+//!
+//! Invariants:
+//! - **S-1** Every start of a child has a larger epoch than the one before it, also if it fails.
+//! - **S-2** Children are stopped in reverse order of their start, one after the other.
+//! - **S-3** Ends caused by a child's code count toward `intensity`, those caused by the
+//!   infrastructure toward the node-loss budget, and one dead node counts once.
+//! - **S-4** Once the plan ends, nothing is started any more.
+//! - **S-5** A child is `Stopping` until its end, or that of its start, has been reported.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::time::Duration;
+
+use mobula_actors::id::{Epoch, NodeId};
+use mobula_actors::{Exit, Restart};
+
+use crate::backoff::Backoff;
+use crate::intensity::Intensity;
+
+/// Dead nodes remembered, so that the children of each count once.
+pub const DEAD_NODES_MAX: usize = 256;
+
+/// Which children an end concerns.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Only the child that ended is started again.
+    #[default]
+    OneForOne,
+}
+
+/// A child within its supervisor. Larger keys started later; none is used twice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(pub u64);
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChildState {
+    /// It has no run, and gets none of itself.
+    Stopped,
+    /// A start that was asked for is under way.
+    Starting,
+    /// It runs.
+    Running,
+    /// A start after an end is due or under way.
+    Restarting,
+    /// Its run, or its start, is being ended.
+    Stopping,
+}
+
+/// What is to be done, in this order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Decision {
+    /// Start a run.
+    Start {
+        /// Of whom.
+        child: Key,
+        /// Its number.
+        epoch: Epoch,
+        /// The wait before it.
+        after: Duration,
+        /// Whether it goes on with the cell, and so the mailbox, of the run before it.
+        keep: bool,
+        /// A node to be used only if no other will do.
+        avoid: Option<NodeId>,
+    },
+    /// End the run, or call off the start.
+    Stop {
+        /// Of whom.
+        child: Key,
+    },
+    /// Its run has ended and none follows: let go of its cell.
+    Release {
+        /// Whose.
+        child: Key,
+    },
+    /// Nothing of it is kept any more.
+    Forget {
+        /// Whom.
+        child: Key,
+    },
+    /// All children have ended: so does the supervisor.
+    GiveUp(Exit),
+}
+
+/// How one child is to be treated.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// When it is started again.
+    pub restart: Restart,
+    /// Its waits after ends caused by its code; `None` for none.
+    pub code: Option<Backoff>,
+    /// Its waits after ends caused by the infrastructure.
+    pub infra: Backoff,
+}
+
+/// A supervisor's children and what it has decided about them.
+#[derive(Debug)]
+pub struct Plan {
+    strategy: Strategy,
+    intensity: Intensity,
+    infra_budget: Intensity,
+    dead: VecDeque<NodeId>,
+    children: BTreeMap<Key, Child>,
+    ending: Option<Exit>,
+}
+
+#[derive(Debug)]
+struct Child {
+    rules: Rules,
+    state: ChildState,
+    epoch: Epoch,
+    restarts: u64,
+}
+
+/// Why and when a run ended, with a number in `0.0..1.0` for the jitter of the wait.
+#[derive(Clone, Debug)]
+pub struct End {
+    /// How it ended.
+    pub exit: Exit,
+    /// When, since an arbitrary start.
+    pub now: Duration,
+    /// The chance.
+    pub chance: f64,
+}
+
+impl Plan {
+    /// A plan without children.
+    #[must_use]
+    pub fn new(strategy: Strategy, intensity: Intensity, infra_budget: Intensity) -> Self {
+        Self {
+            strategy,
+            intensity,
+            infra_budget,
+            dead: VecDeque::new(),
+            children: BTreeMap::new(),
+            ending: None,
+        }
+    }
+
+    /// Adds a stopped child. Its key is larger than any before it.
+    pub fn add(&mut self, key: Key, rules: Rules) {
+        let child =
+            Child { rules, state: ChildState::Stopped, epoch: Epoch::default(), restarts: 0 };
+        self.children.insert(key, child);
+    }
+
+    /// Forgets a stopped child; a child in another state stays.
+    pub fn remove(&mut self, key: Key) {
+        if self.state(key) == Some(ChildState::Stopped) {
+            self.children.remove(&key);
+        }
+    }
+
+    /// What a child is doing; `None` if it is not known.
+    #[must_use]
+    pub fn state(&self, key: Key) -> Option<ChildState> {
+        self.children.get(&key).map(|child| child.state)
+    }
+
+    /// The child's run, or the last one that was ordered, and how often it was started again.
+    #[must_use]
+    pub fn runs(&self, key: Key) -> (Epoch, u64) {
+        self.children.get(&key).map_or_else(Default::default, |child| (child.epoch, child.restarts))
+    }
+
+    /// Whether the plan ends.
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.ending.is_some()
+    }
+
+    /// Starts a stopped child because somebody asked for it.
+    pub fn start(&mut self, key: Key) -> Vec<Decision> {
+        let child = self.children.get_mut(&key).filter(|child| child.state == ChildState::Stopped);
+        match child {
+            Some(child) if self.ending.is_none() => {
+                child.state = ChildState::Starting;
+                child.epoch = child.epoch.next();
+                let (epoch, after) = (child.epoch, Duration::ZERO);
+                vec![Decision::Start { child: key, epoch, after, keep: false, avoid: None }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// The start that was ordered has succeeded.
+    pub fn started(&mut self, key: Key) -> Vec<Decision> {
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        match child.state {
+            ChildState::Starting | ChildState::Restarting => {
+                child.state = ChildState::Running;
+                Vec::new()
+            }
+            // It was called off too late.
+            ChildState::Stopping => vec![Decision::Stop { child: key }],
+            ChildState::Running | ChildState::Stopped => Vec::new(),
+        }
+    }
+
+    /// The start that was ordered has failed, or was called off. One that somebody asked for
+    /// leaves the child stopped; during a restart it counts as one more end.
+    pub fn start_failed(&mut self, key: Key, end: End) -> Vec<Decision> {
+        match self.state(key) {
+            Some(ChildState::Restarting) => self.start_again(key, end),
+            Some(ChildState::Starting | ChildState::Stopping) => self.finish(key),
+            Some(ChildState::Stopped | ChildState::Running) | None => Vec::new(),
+        }
+    }
+
+    /// The child's run has ended.
+    pub fn ended(&mut self, key: Key, end: End) -> Vec<Decision> {
+        let Some(child) = self.children.get(&key) else { return Vec::new() };
+        match child.state {
+            ChildState::Running
+                if self.ending.is_none() && child.rules.restart.after(&end.exit) =>
+            {
+                self.start_again(key, end)
+            }
+            ChildState::Running | ChildState::Stopping => self.finish(key),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Stops one child; it stays, stopped, unless it is temporary.
+    pub fn terminate(&mut self, key: Key) -> Vec<Decision> {
+        match self.children.get_mut(&key) {
+            Some(child) if !matches!(child.state, ChildState::Stopped | ChildState::Stopping) => {
+                child.state = ChildState::Stopping;
+                vec![Decision::Stop { child: key }]
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Stops all children in reverse order, then gives up with `exit`. The first exit stays.
+    pub fn end(&mut self, exit: Exit) -> Vec<Decision> {
+        if self.ending.is_some() {
+            return Vec::new();
+        }
+        self.ending = Some(exit);
+        let mut decisions = self.call_off_starts();
+        decisions.extend(self.wind_down());
+        decisions
+    }
+
+    fn start_again(&mut self, key: Key, end: End) -> Vec<Decision> {
+        let End { exit, now, chance } = end;
+        let lost = exit.is_infrastructure();
+        let admitted = if lost { self.admit_loss(&exit, now) } else { self.intensity.add(now) };
+        if !admitted {
+            let mut decisions = self.finish(key);
+            decisions.extend(self.end(Exit::MaxIntensity));
+            return decisions;
+        }
+        match self.strategy {
+            Strategy::OneForOne => self.restart_one(key, &exit, now, chance),
+        }
+    }
+
+    fn restart_one(&mut self, key: Key, exit: &Exit, now: Duration, chance: f64) -> Vec<Decision> {
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        let lost = exit.is_infrastructure();
+        let backoff = if lost { Some(&mut child.rules.infra) } else { child.rules.code.as_mut() };
+        let after = backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance));
+        child.state = ChildState::Restarting;
+        child.epoch = child.epoch.next();
+        child.restarts += 1;
+        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
+        vec![Decision::Start { child: key, epoch: child.epoch, after, keep: !lost, avoid }]
+    }
+
+    fn admit_loss(&mut self, exit: &Exit, now: Duration) -> bool {
+        if let Exit::NodeDead(node) = exit {
+            if self.dead.contains(node) {
+                return true;
+            }
+            if self.dead.len() == DEAD_NODES_MAX {
+                self.dead.pop_front();
+            }
+            self.dead.push_back(*node);
+        }
+        self.infra_budget.add(now)
+    }
+
+    fn finish(&mut self, key: Key) -> Vec<Decision> {
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        let was = std::mem::replace(&mut child.state, ChildState::Stopped);
+        let mut decisions = vec![Decision::Release { child: key }];
+        if child.rules.restart == Restart::Temporary {
+            self.children.remove(&key);
+            decisions.push(Decision::Forget { child: key });
+        }
+        // While the plan ends, only the child whose stop was ordered makes way for the next.
+        if self.ending.is_some() && was == ChildState::Stopping {
+            decisions.extend(self.wind_down());
+        }
+        decisions
+    }
+
+    /// Starts have no order in which they must be undone (S-4).
+    fn call_off_starts(&mut self) -> Vec<Decision> {
+        let starting =
+            |child: &Child| matches!(child.state, ChildState::Starting | ChildState::Restarting);
+        let starts = self.children.iter_mut().rev().filter(|(_, child)| starting(child));
+        starts
+            .map(|(key, child)| {
+                child.state = ChildState::Stopping;
+                Decision::Stop { child: *key }
+            })
+            .collect()
+    }
+
+    fn wind_down(&mut self) -> Vec<Decision> {
+        // Children that were being terminated on their own are waited for too.
+        while let Some(mut last) = self.children.last_entry() {
+            match last.get().state {
+                ChildState::Stopped => drop(last.remove()),
+                ChildState::Stopping => return Vec::new(),
+                _ => {
+                    last.get_mut().state = ChildState::Stopping;
+                    return vec![Decision::Stop { child: *last.key() }];
+                }
+            }
+        }
+        self.ending.clone().map(Decision::GiveUp).into_iter().collect()
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+        })
+    }
+}

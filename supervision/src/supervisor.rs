@@ -1,0 +1,443 @@
+//! The actor that carries out what the [plan](crate::strategy) decides.
+//!
+//! Invariants:
+//! - **V-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
+//!   and terminating go on meanwhile.
+//! - **V-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
+//!   that is killed or panics leaves at once: its children are then killed.
+//! - **V-3** A child keeps its actor id and its references over all its runs.
+
+use std::collections::hash_map::RandomState;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::hash::{BuildHasher, Hasher};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use mobula_actors::spawner::{Seed, Spawner, Started};
+use mobula_actors::{Actor, Context, Exit, Fault, Reply, Settings, SpawnError, Spec};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::directory::{Directory, Reference};
+use crate::error::{SuperviseError, TreeError};
+use crate::event::Event;
+use crate::intensity::Intensity;
+use crate::line::{Line, News, What};
+use crate::member::{Asked, Hands, Member, Run};
+use crate::spec::{ChildSpec, Hook, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
+use crate::strategy::{ChildState, Decision, End, Key, Plan, Rules, Strategy};
+use crate::tree::ChildInfo;
+
+/// Children of one supervisor, static and run-time together.
+pub const CHILDREN_MAX: usize = 1_000_000;
+
+/// What one supervisor is started with.
+#[derive(Clone)]
+pub struct Supervising {
+    spec: Arc<SupervisorSpec>,
+    spawner: Arc<dyn Spawner>,
+    pub(crate) directory: Arc<Directory>,
+    /// Empty for the root, else it ends in a slash.
+    path: String,
+    hook: Option<Hook>,
+    /// Why the first start failed.
+    pub(crate) failure: Arc<OnceLock<SuperviseError>>,
+}
+
+impl Supervising {
+    pub(crate) fn root(spec: SupervisorSpec, spawner: Arc<dyn Spawner>) -> Self {
+        Self {
+            hook: spec.hook.clone(),
+            spec: Arc::new(spec),
+            spawner,
+            directory: Arc::default(),
+            path: String::new(),
+            failure: Arc::default(),
+        }
+    }
+
+    pub(crate) fn below(&self, id: &str, spec: SupervisorSpec) -> Self {
+        Self {
+            hook: spec.hook.clone().or_else(|| self.hook.clone()),
+            spec: Arc::new(spec),
+            path: format!("{}{id}/", self.path),
+            failure: Arc::default(),
+            ..self.clone()
+        }
+    }
+}
+
+/// What a supervisor is asked.
+pub enum Msg {
+    /// There are news.
+    News,
+    /// Add a child and start it.
+    Spawn {
+        id: String,
+        seed: Arc<dyn Seed>,
+        settings: Settings,
+        reply: Reply<Result<Reference, TreeError>>,
+    },
+    /// Stop a child.
+    Terminate { id: String, reply: Reply<Result<(), TreeError>> },
+    /// Start a stopped child.
+    Restart { id: String, reply: Reply<Result<Reference, TreeError>> },
+    /// Forget a stopped child.
+    Delete { id: String, reply: Reply<Result<(), TreeError>> },
+    /// List the children.
+    Children(Reply<Vec<ChildInfo>>),
+}
+
+/// Starts children in order, starts them again when they end, and stops them in reverse order.
+///
+/// [`Supervisor::spec`] describes one, [`supervise`](crate::supervise) starts it.
+pub struct Supervisor {
+    pub(crate) supervising: Supervising,
+    runtime: Handle,
+    line: Arc<Line>,
+    news: UnboundedReceiver<News>,
+    pub(crate) plan: Plan,
+    pub(crate) members: BTreeMap<Key, Member>,
+    pub(crate) ids: HashMap<String, Key>,
+    keys: u64,
+    born: Instant,
+    over: Option<Exit>,
+}
+
+impl Supervisor {
+    /// Describes a supervisor without children.
+    #[must_use]
+    pub fn spec(strategy: Strategy) -> SupervisorSpec {
+        SupervisorSpec::new(strategy)
+    }
+
+    /// The supervisor as an actor. Its start takes as long as its children's.
+    pub(crate) fn actor(supervising: Supervising) -> Spec<Self> {
+        <Self as Actor>::spec(supervising).start_within(Duration::MAX).shutdown_infinity()
+    }
+}
+
+impl Actor for Supervisor {
+    type Args = Supervising;
+    type Msg = Msg;
+
+    async fn start(supervising: Supervising, ctx: &mut Context<Self>) -> Result<Self, Fault> {
+        let mut supervisor = Self::new(supervising, ctx);
+        let spec = supervisor.supervising.spec.clone();
+        for child in &spec.children {
+            if let Err(error) = supervisor.start_static(child.clone()).await {
+                supervisor.wind_down(Exit::Shutdown).await;
+                let fault = Fault::from(error.clone());
+                // Only the first start of a tree has somebody who reads this.
+                let _ = supervisor.supervising.failure.set(error);
+                return Err(fault);
+            }
+        }
+        Ok(supervisor)
+    }
+
+    async fn handle(&mut self, msg: Msg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+        match msg {
+            Msg::News => self.catch_up(),
+            Msg::Spawn { id, seed, settings, reply } => {
+                self.spawn(ChildSpec::new(id, seed, settings), reply);
+            }
+            Msg::Terminate { id, reply } => self.terminate(&id, reply),
+            Msg::Restart { id, reply } => self.restart(&id, reply),
+            Msg::Delete { id, reply } => reply.send(self.delete(&id)),
+            Msg::Children(reply) => reply.send(self.infos()),
+        }
+        if self.plan.is_ending() {
+            ctx.stop_with(self.until_over().await);
+        }
+        Ok(())
+    }
+
+    async fn stop(mut self, exit: &Exit) {
+        self.wind_down(exit.clone()).await;
+    }
+}
+
+impl Supervisor {
+    fn new(supervising: Supervising, ctx: &Context<Self>) -> Self {
+        let (line, news) = Line::new(ctx.me());
+        let (max, period) = supervising.spec.intensity;
+        let infra_budget = Intensity::new(INFRA_MAX, INFRA_PERIOD);
+        Self {
+            plan: Plan::new(supervising.spec.strategy, Intensity::new(max, period), infra_budget),
+            supervising,
+            runtime: ctx.engine().runtime().clone(),
+            line,
+            news,
+            members: BTreeMap::new(),
+            ids: HashMap::new(),
+            keys: 0,
+            born: Instant::now(),
+            over: None,
+        }
+    }
+
+    /// Adds a static child and waits until it is up.
+    async fn start_static(&mut self, child: ChildSpec) -> Result<(), SuperviseError> {
+        let id = child.id.clone();
+        let (told, mut answer) = oneshot::channel();
+        let key = self.add(child, Box::new(move |start| drop(told.send(start.map(drop)))));
+        let decisions = self.plan.start(key);
+        self.carry_out(decisions);
+        loop {
+            match answer.try_recv() {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(reason)) => return Err(SuperviseError::FailedToStartChild { id, reason }),
+                // Children that were up already have ended too often.
+                Err(_) if self.plan.is_ending() => {
+                    return Err(SuperviseError::GaveUp(self.until_over().await));
+                }
+                Err(TryRecvError::Closed) => {
+                    let reason = SpawnError::Start(Exit::Killed);
+                    return Err(SuperviseError::FailedToStartChild { id, reason });
+                }
+                Err(TryRecvError::Empty) => {}
+            }
+            self.step().await;
+        }
+    }
+
+    /// Waits for the next news and acts on them.
+    async fn step(&mut self) {
+        // The line is ours, so the queue stays open.
+        if let Some(news) = self.news.recv().await {
+            self.apply(news);
+        }
+    }
+
+    fn catch_up(&mut self) {
+        self.line.heard();
+        while let Ok(news) = self.news.try_recv() {
+            self.apply(news);
+        }
+    }
+
+    /// Stops all children in reverse order (V-2).
+    async fn wind_down(&mut self, exit: Exit) {
+        let decisions = self.plan.end(exit);
+        self.carry_out(decisions);
+        self.until_over().await;
+    }
+
+    async fn until_over(&mut self) -> Exit {
+        loop {
+            if let Some(exit) = &self.over {
+                return exit.clone();
+            }
+            self.step().await;
+        }
+    }
+}
+
+/// Carrying out.
+impl Supervisor {
+    pub(crate) fn carry_out(&mut self, decisions: Vec<Decision>) {
+        let hands =
+            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
+        for decision in decisions {
+            match decision {
+                Decision::Start { child, epoch, after, keep, avoid } => {
+                    let Some(member) = self.members.get_mut(&child) else { continue };
+                    if !member.is_new {
+                        let id = self.supervising.path_of(&member.id);
+                        self.supervising.tell(&Event::Restarting { id, epoch, after });
+                    }
+                    member.start(Run { epoch, after, keep, avoid }, &hands);
+                }
+                Decision::Stop { child } => {
+                    if let Some(member) = self.members.get_mut(&child) {
+                        member.stop(&hands);
+                    }
+                }
+                Decision::Release { child } => {
+                    if let Some(member) = self.members.get_mut(&child) {
+                        member.release();
+                        member.has_stopped();
+                    }
+                }
+                Decision::Forget { child } => {
+                    if let Some(member) = self.members.remove(&child) {
+                        self.supervising.directory.remove(&self.supervising.path_of(&member.id));
+                        self.ids.remove(&member.id);
+                    }
+                }
+                Decision::GiveUp(exit) => {
+                    if exit.is_abnormal() {
+                        self.supervising.tell(&Event::GaveUp { exit: exit.clone() });
+                    }
+                    self.over = Some(exit);
+                }
+            }
+        }
+    }
+
+    fn apply(&mut self, news: News) {
+        let News { child, epoch, what } = news;
+        let hands =
+            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
+        let Some(member) = self.members.get_mut(&child).filter(|member| member.epoch == epoch)
+        else {
+            return;
+        };
+        match what {
+            What::Start(Some(Ok(started))) => self.started(child, started),
+            What::Start(Some(Err(error))) => self.start_failed(child, Some(error)),
+            What::Start(None) => self.start_failed(child, None),
+            What::Ended(exit) if member.is_starting() => member.early_end = Some(exit),
+            What::Ended(exit) => self.ended(child, exit),
+            // The timer may have run out while the run ended.
+            _ if self.plan.state(child) != Some(ChildState::Stopping) => {}
+            What::Overdue => member.kill(&hands),
+            What::StillThere => {
+                let (id, actor) = (self.supervising.path_of(&member.id), member.actor);
+                self.supervising.tell(&Event::Zombie { id, actor, epoch });
+                self.ended(child, Exit::Killed);
+            }
+        }
+    }
+
+    fn started(&mut self, child: Key, started: Started) {
+        let Some(member) = self.members.get_mut(&child) else { return };
+        member.start_is_over();
+        member.is_new = false;
+        let id = self.supervising.path_of(&member.id);
+        let (actor, epoch, node) = (member.actor, member.epoch, started.child.node());
+        member.hold = Some(started.child);
+        let reference = started.reference.map(Reference::from);
+        if let Some(reference) = &reference {
+            self.supervising.directory.insert(&id, reference.clone());
+        }
+        let (asked, early_end) = (member.asked.take(), member.early_end.take());
+        self.supervising.tell(&Event::Started { id, actor, epoch, node });
+        let decisions = self.plan.started(child);
+        self.carry_out(decisions);
+        if let Some(asked) = asked {
+            asked(Ok(reference));
+        }
+        if let Some(exit) = early_end {
+            self.ended(child, exit);
+        }
+    }
+
+    fn start_failed(&mut self, child: Key, error: Option<SpawnError>) {
+        let Some(member) = self.members.get_mut(&child) else { return };
+        member.start_is_over();
+        let (asked, is_new) = (member.asked.take(), member.is_new);
+        let exit = error.as_ref().map_or(Exit::Killed, exit_of);
+        if error.is_some() {
+            let (id, epoch) = (self.supervising.path_of(&member.id), member.epoch);
+            self.supervising.tell(&Event::StartFailed { id, epoch, exit: exit.clone() });
+        }
+        let end = self.end_of(exit);
+        let decisions = self.plan.start_failed(child, end);
+        self.carry_out(decisions);
+        if is_new {
+            self.plan.remove(child);
+            self.carry_out(vec![Decision::Forget { child }]);
+        }
+        if let (Some(asked), Some(error)) = (asked, error) {
+            asked(Err(error));
+        }
+    }
+
+    fn ended(&mut self, child: Key, exit: Exit) {
+        let Some(member) = self.members.get_mut(&child) else { return };
+        if !matches!(self.plan.state(child), Some(ChildState::Running | ChildState::Stopping)) {
+            return;
+        }
+        member.disarm();
+        let (id, actor, epoch) = (self.supervising.path_of(&member.id), member.actor, member.epoch);
+        self.supervising.tell(&Event::Ended { id, actor, epoch, exit: exit.clone() });
+        let end = self.end_of(exit);
+        let decisions = self.plan.ended(child, end);
+        self.carry_out(decisions);
+    }
+
+    fn end_of(&self, exit: Exit) -> End {
+        End { exit, now: self.born.elapsed(), chance: chance() }
+    }
+
+    pub(crate) fn add(&mut self, child: ChildSpec, asked: Asked) -> Key {
+        let key = Key(self.keys);
+        self.keys += 1;
+        let id = child.id.clone();
+        let (seed, settings) = child.into_seed(&self.supervising);
+        let backoff = settings.backoff.or(self.supervising.spec.backoff);
+        let code = backoff.map(|(min, max)| Backoff::new(min, max));
+        let infra = code.clone().unwrap_or_default().first_at_once();
+        self.plan.add(key, Rules { restart: settings.restart, code, infra });
+        let hands =
+            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
+        let mut member = Member::new(key, id.clone(), (seed, settings), &hands);
+        member.asked = Some(asked);
+        self.members.insert(key, member);
+        self.ids.insert(id, key);
+        key
+    }
+}
+
+impl Supervising {
+    pub(crate) fn path_of(&self, id: &str) -> String {
+        format!("{}{id}", self.path)
+    }
+
+    fn tell(&self, event: &Event) {
+        tracing::debug!(%event, "supervised");
+        if let Some(hook) = &self.hook {
+            hook(event);
+        }
+    }
+}
+
+impl fmt::Debug for Supervisor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Supervisor({:?}, {} children)", self.supervising.path, self.members.len())
+    }
+}
+
+impl fmt::Debug for Supervising {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Supervising({:?})", self.path)
+    }
+}
+
+impl fmt::Debug for Msg {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Msg")
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        for member in self.members.values() {
+            self.supervising.directory.remove(&self.supervising.path_of(&member.id));
+        }
+        // The last to start is the first to be killed (V-2).
+        while self.members.pop_last().is_some() {}
+    }
+}
+
+/// A start that failed, as the end of a run that never was. What a node did not do is the
+/// infrastructure's fault.
+fn exit_of(error: &SpawnError) -> Exit {
+    match error {
+        SpawnError::Start(exit) => exit.clone(),
+        SpawnError::NoCapacity(_) | SpawnError::Node(_) => Exit::NoCapacity(error.to_string()),
+        _ => Exit::InitFailed(Fault::new(error.to_string())),
+    }
+}
+
+/// A number in `0.0..1.0` that differs from call to call: jitter needs no more.
+fn chance() -> f64 {
+    let random = RandomState::new().build_hasher().finish();
+    (random >> 11) as f64 / (1u64 << 53) as f64
+}

@@ -1,0 +1,201 @@
+//! A started tree: asking for children, looking at them, and stopping them.
+
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::spawner::{IntoSeed, Spawner};
+use mobula_actors::{ActorRef, CallError, Engine, Reply};
+use tokio::sync::oneshot;
+
+use crate::directory::{Directory, Reference};
+use crate::error::{SuperviseError, TreeError};
+use crate::spec::SupervisorSpec;
+use crate::strategy::ChildState;
+use crate::supervisor::{Msg, Supervising, Supervisor};
+
+/// Starts and stops have bounds of their own; an answer that takes longer than this is given up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(86_400);
+
+/// Starts a tree on `engine`, whose children `spawner` starts here or elsewhere. Returns once every
+/// static child is initialised.
+///
+/// # Errors
+/// [`SuperviseError`]; the children that had started have been stopped in reverse order.
+///
+/// # Cancel safety
+/// A tree whose start is dropped is killed, with its children.
+pub async fn supervise(
+    engine: &Engine,
+    spawner: Arc<dyn Spawner>,
+    spec: SupervisorSpec,
+) -> Result<Tree, SuperviseError> {
+    spec.check()?;
+    let supervising = Supervising::root(spec, spawner);
+    let (directory, failure) = (supervising.directory.clone(), supervising.failure.clone());
+    match engine.spawn(Supervisor::actor(supervising)).await {
+        Ok(supervisor) => Ok(Tree { supervisor, directory }),
+        Err(error) => Err(failure.get().cloned().unwrap_or(SuperviseError::Spawn(error))),
+    }
+}
+
+/// A handle to a running tree. Dropping it does not stop the tree.
+#[derive(Clone)]
+pub struct Tree {
+    supervisor: ActorRef<Msg>,
+    directory: Arc<Directory>,
+}
+
+/// A child as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ChildInfo {
+    /// Its path from the root of the tree.
+    pub id: String,
+    /// Its kind.
+    pub kind: &'static str,
+    /// Its actor, the same over all runs.
+    pub actor: ActorId,
+    /// Its run, or the one that was tried last.
+    pub epoch: Epoch,
+    /// The node it runs on, or ran on last, if that is another one.
+    pub node: Option<NodeId>,
+    /// What it is doing.
+    pub state: ChildState,
+    /// How often it was started again.
+    pub restarts: u64,
+}
+
+impl Tree {
+    /// Starts one more child at the end of the order. It ends with this run of its supervisor; it
+    /// does not come back with the next.
+    ///
+    /// # Errors
+    /// [`TreeError::AlreadyStarted`], [`TreeError::AlreadyPresent`], or why it did not start.
+    ///
+    /// # Cancel safety
+    /// A child whose spawn is dropped may still be started, and is then supervised.
+    pub async fn spawn<S: IntoSeed>(
+        &self,
+        id: impl Into<String>,
+        spec: S,
+    ) -> Result<ActorRef<S::Msg>, TreeError> {
+        let (id, (seed, settings)) = (id.into(), spec.into_seed());
+        let name = id.clone();
+        let reference = self.ask(|reply| Msg::Spawn { id, seed, settings, reply }).await??;
+        typed(&reference).ok_or(TreeError::Unreachable(name))
+    }
+
+    /// A reference to a child by its path: its id, or `supervisor/id` below the root. It stays
+    /// valid when the child is started again. `None` if there is none, or if it takes other
+    /// messages.
+    #[must_use]
+    pub fn child<M: Send + 'static>(&self, id: &str) -> Option<ActorRef<M>> {
+        self.directory.get(id)
+    }
+
+    /// The children of the root, in start order; none once the tree has stopped.
+    pub async fn children(&self) -> Vec<ChildInfo> {
+        self.ask(Msg::Children).await.unwrap_or_default()
+    }
+
+    /// Stops a child, and returns when it has ended. It is kept and can be restarted or deleted,
+    /// unless it is temporary. Does nothing if it is stopped already.
+    ///
+    /// # Errors
+    /// [`TreeError::Unknown`] or [`TreeError::Stopped`].
+    pub async fn terminate(&self, id: &str) -> Result<(), TreeError> {
+        self.ask(|reply| Msg::Terminate { id: id.into(), reply }).await?
+    }
+
+    /// Starts a stopped child. Earlier references to it reach it only if it may move between
+    /// nodes; take a new one with [`Tree::child`].
+    ///
+    /// # Errors
+    /// [`TreeError::Running`], [`TreeError::Busy`], [`TreeError::Unknown`], or why it did not
+    /// start; it then stays stopped.
+    pub async fn restart(&self, id: &str) -> Result<(), TreeError> {
+        match self.ask(|reply| Msg::Restart { id: id.into(), reply }).await? {
+            Ok(_) | Err(TreeError::Unreachable(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Forgets a stopped child.
+    ///
+    /// # Errors
+    /// [`TreeError::Running`], [`TreeError::Busy`] or [`TreeError::Unknown`].
+    pub async fn delete(&self, id: &str) -> Result<(), TreeError> {
+        self.ask(|reply| Msg::Delete { id: id.into(), reply }).await?
+    }
+
+    /// Stops the children in reverse order and then the supervisor, and returns when it has ended.
+    /// After `timeout` what is left is killed, which takes effect where each of them waits next.
+    pub async fn stop(&self, timeout: Duration) {
+        let mut ended = self.ended();
+        self.supervisor.stop();
+        if tokio::time::timeout(timeout, &mut ended).await.is_err() {
+            self.supervisor.kill();
+            // Its sender goes with the supervisor's run.
+            let _ = ended.await;
+        }
+    }
+
+    /// Resolves with the supervisor's end: [`Exit::MaxIntensity`](mobula_actors::Exit) if it gave
+    /// up; [`Exit::NoProc`](mobula_actors::Exit) if it had ended before.
+    pub async fn wait(&self) -> mobula_actors::Exit {
+        self.ended().await.unwrap_or(mobula_actors::Exit::NoProc)
+    }
+
+    /// The tree as a text, a line per child.
+    pub async fn print(&self) -> String {
+        let lines = self.children().await.into_iter().map(|child| format!("{child}\n"));
+        lines.collect()
+    }
+
+    fn ended(&self) -> oneshot::Receiver<mobula_actors::Exit> {
+        let (told, ended) = oneshot::channel();
+        self.supervisor.on_down(Box::new(move |down| {
+            // Whoever waited may have gone.
+            let _ = told.send(down.exit);
+        }));
+        ended
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        request: impl FnOnce(Reply<T>) -> Msg,
+    ) -> Result<T, TreeError> {
+        let answer = self.supervisor.call(request).within(ANSWER_WITHIN).await;
+        answer.map_err(|_: CallError| TreeError::Stopped)
+    }
+}
+
+fn typed<M: Send + 'static>(reference: &Reference) -> Option<ActorRef<M>> {
+    let reference: &(dyn Any + Send + Sync) = &**reference;
+    reference.downcast_ref::<ActorRef<M>>().cloned()
+}
+
+impl fmt::Display for ChildInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { id, kind, actor, epoch, node, state, restarts } = self;
+        write!(f, "{id:<24} {state:<10} {:<5} ", epoch.to_string())?;
+        match node {
+            Some(node) => write!(f, "on {node}")?,
+            None => f.write_str("here")?,
+        }
+        write!(f, "  {actor}  {kind}")?;
+        if *restarts > 0 {
+            write!(f, "  restarted {restarts}x")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Tree {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Tree({})", self.supervisor.id())
+    }
+}
