@@ -19,7 +19,7 @@ pub mod prelude {
     pub use mobula_actors::id::{ActorId, Epoch, NodeId};
     pub use mobula_actors::{
         Actor, ActorRef, CallError, Context, Down, Exit, Fault, Kind, Lost, Payload, Protocol,
-        Rejected, Reply, Spec, SpawnError, Why, kind, protocol,
+        Rejected, Reply, SpawnError, Spec, Why, kind, protocol,
     };
     pub use mobula_supervision::{Strategy, Supervisor, Tree};
     pub use serde::{Deserialize, Serialize};

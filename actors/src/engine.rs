@@ -117,7 +117,10 @@ impl Engine {
     /// A name for one more actor.
     #[must_use]
     pub fn next_id(&self) -> ActorId {
-        ActorId { origin: self.0.core.origin, number: self.0.core.next.fetch_add(1, Ordering::Relaxed) }
+        ActorId {
+            origin: self.0.core.origin,
+            number: self.0.core.next.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// The runtime the actors run on.

@@ -136,7 +136,9 @@ pub enum NetError {
         address: String,
     },
     /// Not the address of a node to join.
-    #[error("{address} is not of the form /ip4/HOST/tcp/PORT/p2p/KEY: take it from the node to join")]
+    #[error(
+        "{address} is not of the form /ip4/HOST/tcp/PORT/p2p/KEY: take it from the node to join"
+    )]
     Seed {
         /// What was given, shortened.
         address: String,

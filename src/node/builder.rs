@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mobula_actors::id::{NodeId, PeerKey};
 use mobula_actors::spawner::{Hosted, Order, Request};
-use mobula_actors::{Actor, ActorRef, CallError, Engine, Kind, Spec, SpawnError};
+use mobula_actors::{Actor, ActorRef, CallError, Engine, Kind, SpawnError, Spec};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;

@@ -91,7 +91,8 @@ pub(super) fn service_id(node: NodeId) -> ActorId {
 
 impl Cluster {
     pub(super) fn new(parts: Foundation) -> Arc<Self> {
-        let Foundation { id, engine, system, kinds, hosting, membership, message_bytes_max } = parts;
+        let Foundation { id, engine, system, kinds, hosting, membership, message_bytes_max } =
+            parts;
         let cluster = Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: me.clone(),
             id,
@@ -282,8 +283,7 @@ impl Cluster {
             return Err((outgoing, Why::Stopped));
         };
         let payloads = outgoing.payloads.clone();
-        let inbox =
-            Inbox { from: self.id, head: &outgoing.head, payloads, deadline, credit: 0 };
+        let inbox = Inbox { from: self.id, head: &outgoing.head, payloads, deadline, credit: 0 };
         match inbound.deliver(&carrier, inbox, 0) {
             Ok(()) => {
                 outgoing.sent();
@@ -348,9 +348,8 @@ impl Cluster {
     }
 
     pub(super) fn return_credit(&self, line: u32) {
-        let capacity = |actor| {
-            self.engine.exported(actor).map_or(0, |inbound| inbound.control().capacity())
-        };
+        let capacity =
+            |actor| self.engine.exported(actor).map_or(0, |inbound| inbound.control().capacity());
         let Some(grant) = self.granting.taken(line, capacity) else { return };
         let head = CreditHead { actor: grant.actor, messages: grant.messages };
         self.push_control(grant.node, frames::bare(CREDIT, &head));
@@ -412,9 +411,7 @@ fn is_final(why: &Why) -> bool {
 fn why_of(why: net::Why) -> Why {
     match why {
         net::Why::Full => Why::Full,
-        net::Why::TooLarge { bytes, max } => {
-            Why::TooLarge { bytes: bytes as u64, max: max as u64 }
-        }
+        net::Why::TooLarge { bytes, max } => Why::TooLarge { bytes: bytes as u64, max: max as u64 },
         _ => Why::Unreachable,
     }
 }
@@ -516,7 +513,11 @@ impl Carrier for Cluster {
     fn stop(&self, to: &Address, exit: Exit, kill: bool) {
         if let Some(inbound) = self.engine.exported(to.actor) {
             let control = inbound.control();
-            if kill { control.kill(exit) } else { control.stop(exit) }
+            if kill {
+                control.kill(exit)
+            } else {
+                control.stop(exit)
+            }
             return;
         }
         if let Ok((node, _)) = self.find(to) {

@@ -152,7 +152,11 @@ impl Granting {
 
     /// The actor has taken a message of line `number`, or refused it. `capacity` says how many
     /// messages its mailbox holds.
-    pub(super) fn taken(&self, number: u32, capacity: impl FnOnce(ActorId) -> usize) -> Option<Grant> {
+    pub(super) fn taken(
+        &self,
+        number: u32,
+        capacity: impl FnOnce(ActorId) -> usize,
+    ) -> Option<Grant> {
         let mut lines = self.lines();
         let line = lines.line(number)?;
         line.held = line.held.saturating_sub(1);

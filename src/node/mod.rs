@@ -46,7 +46,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mobula_actors::spawner::Spawner;
-use mobula_actors::{Actor, ActorRef, Engine, NameError, Spec, SpawnError};
+use mobula_actors::{Actor, ActorRef, Engine, NameError, SpawnError, Spec};
 use mobula_supervision::{SuperviseError, SupervisorSpec, Tree, supervise};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -160,7 +160,8 @@ impl Node {
     /// Ends the node in order: trees first, in reverse of their start, then what else it knows,
     /// then the network.
     pub async fn stop(&self) {
-        let trees = std::mem::take(&mut *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner));
+        let trees =
+            std::mem::take(&mut *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner));
         for tree in trees.iter().rev() {
             tree.stop(STOP_TIMEOUT).await;
         }
@@ -177,11 +178,7 @@ impl Node {
 pub const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(25);
 
 fn system_runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("mobula-system")
-        .enable_all()
-        .build()
+    Builder::new_multi_thread().worker_threads(1).thread_name("mobula-system").enable_all().build()
 }
 
 impl Inner {

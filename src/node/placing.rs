@@ -16,9 +16,7 @@ use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
 use mobula_actors::id::{ActorId, NodeId};
-use mobula_actors::spawner::{
-    Child, Local, Request, Site, Spawner, Started, start_here,
-};
+use mobula_actors::spawner::{Child, Local, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
 use super::cluster::{Cluster, origin_of};

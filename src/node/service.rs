@@ -11,8 +11,7 @@ use mobula_actors::demand::{Demand, Place};
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{Notice, Order, Watch};
 use mobula_actors::{
-    Actor, Context, Down, Exit, Fault, Payload, Reply, Restart, Settings, SpawnError,
-    protocol,
+    Actor, Context, Down, Exit, Fault, Payload, Reply, Restart, Settings, SpawnError, protocol,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,13 +48,7 @@ pub(super) enum NodeMsg {
     /// A run of an actor whose home you are has ended.
     Ended { actor: ActorId, epoch: Epoch, exit: Exit, known: Reply<()> },
     /// The state of an actor whose home you are.
-    Checkpoint {
-        actor: ActorId,
-        epoch: Epoch,
-        sequence: u64,
-        state: Payload,
-        stored: Reply<()>,
-    },
+    Checkpoint { actor: ActorId, epoch: Epoch, sequence: u64, state: Payload, stored: Reply<()> },
     /// Whom do you know?
     Members { reply: Reply<Vec<Member>> },
 }
@@ -178,4 +171,3 @@ impl std::fmt::Debug for Service {
         f.write_str("Service")
     }
 }
-
