@@ -18,7 +18,7 @@ use super::inbound::Door;
 use super::membership::{Member, Membership};
 use super::placing::{NodeSpawner, Placer};
 use super::service::{NodeMsg, Service};
-use super::{Inner, Node, system_runtime};
+use super::{Inner, Node, System};
 use crate::gossip::{Config, Input};
 use crate::net::{
     Allowlist, AllowlistError, Identity, IdentityError, Limits, Net, NetConfig, NetError,
@@ -149,9 +149,10 @@ impl NodeBuilder {
         let members = self.take_members()?;
         let seeds = self.seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?;
         let id = NodeId { key: identity.peer_key(), boot: boot() };
-        let runtime = system_runtime()?;
+        let runtime = System::start()?;
         let engine = Engine::new(origin_of(id), Handle::current());
-        let system = engine.beside(runtime.handle().clone());
+        let system =
+            runtime.handle().map_or_else(|| engine.clone(), |handle| engine.beside(handle));
         let cluster = Cluster::new(self.foundation(id, &engine, &system, seeds)?);
         let service = system.spawn(Service::spec(Arc::downgrade(&cluster))).await?;
         engine.export_as(service_id(id), &service);
@@ -160,7 +161,7 @@ impl NodeBuilder {
         config.listen = self.listen.clone();
         config.limits = self.limits.clone();
         let door = Arc::new(Door(Arc::downgrade(&cluster)));
-        let starting = runtime.spawn(Net::start(config, door));
+        let starting = system.runtime().spawn(Net::start(config, door));
         let net = match starting.await {
             Ok(started) => started?,
             Err(failed) => return Err(NodeError::System(std::io::Error::other(failed))),
@@ -222,7 +223,7 @@ fn assemble(
     net: Net,
     engine: Engine,
     system: Engine,
-    runtime: tokio::runtime::Runtime,
+    runtime: System,
 ) -> Node {
     if let Some(address) = net.addresses().first() {
         cluster.membership.listens_at(address.clone());
@@ -231,10 +232,11 @@ fn assemble(
     cluster.set_net(Some(net));
     cluster.publish();
     let placer = Arc::new(Placer::new(cluster.clone()));
+    let handle = system.runtime();
     let tasks = [
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {
@@ -243,7 +245,7 @@ fn assemble(
         system,
         trees: Mutex::default(),
         cluster: Some(Clustered { cluster, placer, tasks }),
-        runtime: Mutex::new(Some(runtime)),
+        runtime: Mutex::new(runtime),
     }))
 }
 
