@@ -195,6 +195,10 @@ pub trait Child: Send + Sync + 'static {
     fn kill(&self);
     /// Says that it will not be started again.
     fn retire(&self);
+    /// Says that its next run begins on another cell: this one's is over, the child is not.
+    fn leave_cell(&self) {
+        self.retire();
+    }
     /// Its cell, if it lives here.
     fn control(&self) -> Option<Arc<dyn Control>>;
 }

@@ -17,11 +17,11 @@ use super::hosting::Hosting;
 use super::inbound::Door;
 use super::membership::{Member, Membership};
 use super::placing::{NodeSpawner, Placer};
-use super::service::{NodeMsg, Service};
+use super::service::{NodeMsg, SERVICE_MESSAGES_MAX, Service};
 use super::{Inner, Node, System};
 use crate::gossip::{Config, Input};
 use crate::net::{
-    Allowlist, AllowlistError, Identity, IdentityError, Limits, Net, NetConfig, NetError,
+    Allowlist, AllowlistError, Counts, Identity, IdentityError, Limits, Net, NetConfig, NetError,
     split_address,
 };
 use crate::placement::{Capacity, host};
@@ -154,7 +154,8 @@ impl NodeBuilder {
         let system =
             runtime.handle().map_or_else(|| engine.clone(), |handle| engine.beside(handle));
         let cluster = Cluster::new(self.foundation(id, &engine, &system, seeds)?);
-        let service = system.spawn(Service::spec(Arc::downgrade(&cluster))).await?;
+        let service = Service::spec(Arc::downgrade(&cluster)).mailbox(SERVICE_MESSAGES_MAX);
+        let service = system.spawn(service).await?;
         engine.export_as(service_id(id), &service);
 
         let mut config = NetConfig::new(identity, id.boot, members);
@@ -322,6 +323,13 @@ impl Node {
     pub fn addresses(&self) -> Vec<String> {
         let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
         cluster.and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
+    }
+
+    /// What happened at the node's door and on its connections so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
+        cluster.and_then(|cluster| cluster.net(Net::counts)).unwrap_or_default()
     }
 
     /// The nodes it knows, itself first. Empty for a node on its own.

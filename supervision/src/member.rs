@@ -92,7 +92,10 @@ impl Member {
         self.epoch = run.epoch;
         self.early_end = None;
         if !run.keep {
-            self.release();
+            self.disarm();
+            if let Some(hold) = self.hold.take() {
+                hold.leave_cell();
+            }
         }
         let request = Request {
             seed: self.seed.clone(),
