@@ -49,7 +49,8 @@ pub(super) struct ReplyHead {
     pub(super) parts: Parts,
 }
 
-/// An actor that the receiver of this frame looks for in vain at its sender.
+/// An actor that the receiver of this frame looks for in vain at its sender. It answers one
+/// message, whose credit comes back with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GoneHead {
     pub(super) actor: ActorId,
@@ -103,6 +104,11 @@ impl Parts {
         let sizes = body_behind.then_some(outgoing.head.len()).into_iter().chain(sizes);
         let sizes = sizes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)).collect();
         Self { body_behind, sizes }
+    }
+
+    /// What travels behind the head, which is what a message is measured by.
+    pub(super) fn bytes(&self) -> usize {
+        self.sizes.iter().map(|&size| size as usize).sum()
     }
 
     /// Cuts what a frame carries into the encoded value and its payloads; `None` if it does not

@@ -70,7 +70,7 @@ impl Inbound for Door {
         };
         if understood.is_none() {
             tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
-            cluster.net(|net| net.close(&from.key, false));
+            cluster.net(|net| net.accuse(&from.key));
         }
     }
 }
@@ -131,6 +131,8 @@ impl Cluster {
 
     fn not_there(&self, from: NodeId, message: &Message) -> Option<()> {
         let (head, _) = frames::split::<GoneHead>(&message.head)?;
+        // The message that found nobody has spent its credit for nothing.
+        self.spending.granted(from, head.actor, 1);
         self.routes().not_there(head.actor, from);
         self.changed.notify_waiters();
         Some(())
