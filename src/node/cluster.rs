@@ -30,6 +30,8 @@ use crate::net::{self, Lane, Link, Message, Net};
 
 /// How often a send that waits looks again by itself, whatever it waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a send waits for room in a mailbox here whose actor was elsewhere when it was encoded.
+const FULL_HERE: Duration = Duration::from_millis(2);
 /// Actors that a node looks for at the same time.
 const LOCATING_MAX: usize = 4_096;
 /// Messages for a node's own actor that are larger than this do not stand in the way of calls.
@@ -229,7 +231,7 @@ impl Cluster {
         if node == self.id {
             return self.push_here(to.actor, outgoing, deadline);
         }
-        if lane == Lane::Call && outgoing.len() > self.message_bytes_max {
+        if lane == Lane::Call && Parts::of(&outgoing).bytes() > self.message_bytes_max {
             let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
             return Err((outgoing, Why::TooLarge { bytes, max }));
         }
@@ -331,18 +333,18 @@ impl Cluster {
     }
 
     async fn wait_for(&self, lane: Lane, to: &Address, why: &Why) {
-        let node = self.find(to).ok().map(|found| found.0);
-        match (why, node) {
-            (Why::NoCredit, Some(node)) => {
-                if let Some(purse) = self.spending.purse(node, to.actor) {
-                    purse.funded().await;
-                }
-            }
-            (Why::Full, Some(node)) => {
-                if let Some(link) = self.link(node) {
-                    link.room(lane).await;
-                }
-            }
+        // What cannot be waited for is looked at again in a while, never at once.
+        let Ok((node, _)) = self.find(to) else { return std::future::pending().await };
+        match why {
+            Why::NoCredit => match self.spending.purse(node, to.actor) {
+                Some(purse) => purse.funded().await,
+                None => std::future::pending().await,
+            },
+            Why::Full if node == self.id => tokio::time::sleep(FULL_HERE).await,
+            Why::Full => match self.link(node) {
+                Some(link) => link.room(lane).await,
+                None => std::future::pending().await,
+            },
             _ => std::future::pending().await,
         }
     }
@@ -466,7 +468,8 @@ impl Carrier for Cluster {
 
     fn reply(&self, call: CallId, answer: Result<Outgoing, CallError>) {
         let mut answer = answer.and_then(|outgoing| {
-            if outgoing.len() <= self.message_bytes_max || call.origin == self.id {
+            let bytes = Parts::of(&outgoing).bytes();
+            if bytes <= self.message_bytes_max || call.origin == self.id {
                 return Ok(outgoing);
             }
             Err(CallError::Unknown(Lost::Undecodable(format!(
@@ -521,7 +524,7 @@ impl Carrier for Cluster {
             return;
         }
         if let Ok((node, _)) = self.find(to) {
-            self.tell(node, NodeMsg::End { actor: to.actor, exit, kill });
+            self.tell(node, NodeMsg::End { actor: to.actor, epoch: None, exit, kill });
         }
     }
 }
