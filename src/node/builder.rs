@@ -283,6 +283,10 @@ impl Clustered {
         })
     }
 
+    pub(super) async fn dismiss_guests(&self) {
+        self.cluster.dismiss_guests().await;
+    }
+
     pub(super) async fn leave(&self) {
         self.cluster.gossip(Input::Leave);
         if let Some(net) = self.cluster.set_net(None) {

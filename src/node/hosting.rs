@@ -8,12 +8,14 @@
 //! - **J-4** Of an actor's checkpoints one is on its way and one, the newest, waits.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mobula_actors::demand::Demand;
 use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::limits::SHUTDOWN_DEFAULT;
 use mobula_actors::spawner::{Local, Notice, Order, Request, Seed, Watch, start_here};
 use mobula_actors::{Control, Exit, Payload, Settings, SpawnError};
 
@@ -36,6 +38,8 @@ pub(super) struct Hosting {
     labels: Vec<String>,
     kinds: Vec<String>,
     address: OnceLock<String>,
+    /// The node is leaving: its guests end with it, and their homes start them elsewhere.
+    leaving: AtomicBool,
 }
 
 struct Books {
@@ -71,6 +75,7 @@ impl Hosting {
             labels,
             kinds,
             address: OnceLock::new(),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -146,6 +151,9 @@ impl Cluster {
     ) -> Result<Verdict, String> {
         let hosting = &self.hosting;
         check(kind, demand, &hosting.kinds, &hosting.labels).map_err(|unfit| unfit.to_string())?;
+        if hosting.leaving.load(Ordering::SeqCst) {
+            return Err("the node is leaving".into());
+        }
         let now = self.membership.now();
         let verdict = {
             let mut books = hosting.books();
@@ -350,6 +358,30 @@ impl Cluster {
         guests.map(|(actor, guest)| (*actor, guest.epoch)).collect()
     }
 
+    /// Ends the guests of this node, which is leaving. Their homes hear of that, and of no end that
+    /// would mean that their work is done.
+    pub(super) async fn dismiss_guests(&self) {
+        self.hosting.leaving.store(true, Ordering::SeqCst);
+        let guests: Vec<_> = {
+            let running = self.hosting.running();
+            running.values().filter_map(|guest| guest.control.clone()).collect()
+        };
+        guests.iter().for_each(|control| control.stop(Exit::Shutdown));
+        if tokio::time::timeout(SHUTDOWN_DEFAULT, self.no_guests()).await.is_err() {
+            guests.iter().for_each(|control| control.kill(Exit::Killed));
+        }
+    }
+
+    async fn no_guests(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.hosting.books().ledger.counts().0 == 0 {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// The others hold this node dead: its guests have been started elsewhere.
     pub(super) fn fenced(&self) {
         let guests: Vec<Guest> = self.hosting.running().drain().map(|(_, guest)| guest).collect();
@@ -439,7 +471,12 @@ impl Watch for HostWatch {
                 if !self.supervised {
                     cluster.retire_guest(actor, epoch);
                 }
-                if self.home == cluster.id {
+                let dismissed = matches!(exit, Exit::Shutdown | Exit::Killed)
+                    && cluster.hosting.leaving.load(Ordering::SeqCst);
+                if dismissed && self.home != cluster.id {
+                    cluster.retire_guest(actor, epoch);
+                    cluster.changed.notify_waiters();
+                } else if self.home == cluster.id {
                     cluster.child_ended(actor, epoch, exit);
                 } else {
                     let runtime = cluster.system.runtime().clone();

@@ -164,6 +164,10 @@ impl Node {
         for tree in trees.iter().rev() {
             tree.stop(STOP_TIMEOUT).await;
         }
+        #[cfg(feature = "net")]
+        if let Some(clustered) = &self.0.cluster {
+            clustered.dismiss_guests().await;
+        }
         self.0.engine.stop();
         #[cfg(feature = "net")]
         if let Some(clustered) = &self.0.cluster {
