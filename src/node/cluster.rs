@@ -20,7 +20,9 @@ use tokio::sync::Notify;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Granting, Purse, Spending};
-use super::frames::{self, CREDIT, CreditHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead};
+use super::frames::{
+    self, CREDIT, CreditHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead,
+};
 use super::hosting::Hosting;
 use super::membership::Membership;
 use super::routes::{Route, Routes};
@@ -253,6 +255,7 @@ impl Cluster {
         match link.push(lane, frame) {
             Ok(()) => {
                 outgoing.sent();
+                self.handed_on(&outgoing.calls, node);
                 Ok(())
             }
             Err(refused) => {
@@ -262,6 +265,15 @@ impl Cluster {
                 frames::unframe(refused.message, &mut outgoing);
                 Err((outgoing, why_of(refused.why)))
             }
+        }
+    }
+
+    /// Tells the callers elsewhere that `to` answers them now: from here on its death is the end
+    /// of their calls, and this node's no longer is.
+    fn handed_on(&self, calls: &[CallId], to: NodeId) {
+        for call in calls.iter().filter(|call| call.origin != self.id) {
+            let head = HandedHead { number: call.number, to };
+            self.push_surely(call.origin, Lane::Call, frames::bare(HANDED, &head));
         }
     }
 

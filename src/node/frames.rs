@@ -7,6 +7,7 @@
 //! REPLY     call     call number, outcome, parts           the answer       its payloads, joined
 //! CREDIT    control  actor, messages                       –                –
 //! GONE      control  actor                                 –                –
+//! HANDED    call     call number, node                     –                –
 //! ```
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,7 @@ pub(super) const MESSAGE: u8 = 2;
 pub(super) const REPLY: u8 = 3;
 pub(super) const CREDIT: u8 = 4;
 pub(super) const GONE: u8 = 5;
+pub(super) const HANDED: u8 = 6;
 
 /// An encoded message up to this size travels in the frame's head; a larger one before the
 /// payloads.
@@ -54,6 +56,13 @@ pub(super) struct ReplyHead {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GoneHead {
     pub(super) actor: ActorId,
+}
+
+/// The right to answer a call of the receiver of this frame has gone on to another node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HandedHead {
+    pub(super) number: u64,
+    pub(super) to: NodeId,
 }
 
 /// How what stands behind a head is to be cut apart.
