@@ -198,12 +198,14 @@ impl Cluster {
         if let Some(found) = self.children.find(to.actor) {
             return found;
         }
+        if to.home == self.id {
+            // Nobody knows better. A child that its home does not know has ended.
+            return if to.node == self.id { Ok((to.node, to.epoch)) } else { Err(Why::Stopped) };
+        }
         match self.routes().get(to.actor) {
             Some(Route::At(node, epoch)) => Ok((node, epoch)),
             Some(Route::Ended) => Err(Why::Stopped),
             Some(Route::Unknown) => Err(Why::NoRoute),
-            // A child that its home, this node, does not know has ended.
-            None if to.home == self.id && to.node != self.id => Err(Why::Stopped),
             None => Ok((to.node, to.epoch)),
         }
     }
