@@ -181,6 +181,15 @@ async fn a_goodbye_delivers_what_was_queued_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_may_say_goodbye_at_once() {
+    let (a, _, b, _) = linked().await;
+    let began = std::time::Instant::now();
+    tokio::join!(a.net.stop(), b.net.stop());
+    // Neither waits for the other until its close timeout.
+    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_is_noticed_at_once_and_is_no_goodbye() {
     let (a, _, mut b, to_a) = linked().await;
     let cut = std::time::Instant::now();
