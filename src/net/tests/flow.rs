@@ -182,11 +182,12 @@ async fn a_goodbye_delivers_what_was_queued_before_it() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_nodes_may_say_goodbye_at_once() {
-    let (a, _, b, _) = linked().await;
-    let began = std::time::Instant::now();
-    tokio::join!(a.net.stop(), b.net.stop());
+    let (mut a, mut b) = pair_with(|config| config.limits.close_timeout = 4 * PATIENCE).await;
+    a.dial(&b);
+    (a.up().await, b.up().await);
     // Neither waits for the other until its close timeout.
-    assert!(began.elapsed() < Duration::from_millis(900), "{:?}", began.elapsed());
+    let both = async { tokio::join!(a.net.stop(), b.net.stop()) };
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -196,7 +197,8 @@ async fn a_cut_is_noticed_at_once_and_is_no_goodbye() {
     drop(a);
     let (bye, _) = b.down().await;
     assert!(!bye);
-    assert!(cut.elapsed() < Duration::from_millis(500), "{:?}", cut.elapsed());
+    // Milliseconds on an idle machine; in any case well before the heartbeat would tell.
+    assert!(cut.elapsed() < Duration::from_secs(2), "{:?}", cut.elapsed());
     assert!(!to_a.is_open());
 }
 
