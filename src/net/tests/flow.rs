@@ -184,7 +184,8 @@ async fn a_goodbye_delivers_what_was_queued_before_it() {
 async fn two_nodes_may_say_goodbye_at_once() {
     let (mut a, mut b) = pair_with(|config| config.limits.close_timeout = 4 * PATIENCE).await;
     a.dial(&b);
-    (a.up().await, b.up().await);
+    a.up().await;
+    b.up().await;
     // Neither waits for the other until its close timeout.
     let both = async { tokio::join!(a.net.stop(), b.net.stop()) };
     tokio::time::timeout(PATIENCE, both).await.unwrap();
