@@ -30,8 +30,8 @@ pub enum SourceMsg {
     Replay { index: u64 },
     /// The run `epoch` of an actor has processed its first event.
     Working { actor: String, epoch: Epoch },
-    /// The sink has counted all events below `index`.
-    Reached { index: u64 },
+    /// The sink has counted all events below `index`. Now and then it says with which latency.
+    Reached { index: u64, p99_us: u64 },
     /// Everybody is there: begin.
     #[serde(skip)]
     Begin(Vec<ActorRef<PartitionMsg>>),

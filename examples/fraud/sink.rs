@@ -12,6 +12,8 @@ use crate::verdict::Verdict;
 
 /// Windows between two confirmations to the scorer.
 const WINDOWS_PER_CONFIRMATION: u64 = 16;
+/// Windows between two looks at the latency.
+const WINDOWS_PER_SHOW: u64 = 256;
 /// The longest latency the histogram tells apart.
 const LATENCY_US_MAX: u64 = 600_000_000;
 
@@ -82,8 +84,10 @@ impl Sink {
             self.next = index + 1;
         }
         self.windows += 1;
-        // The source is on this node and has room: it waits for this very message.
-        let _ = self.args.source.cast(SourceMsg::Reached { index: self.next });
+        let shows = self.windows % WINDOWS_PER_SHOW == 0;
+        let p99_us = if shows { self.latency.value_at_quantile(0.99) } else { 0 };
+        // One that finds no room is followed by others: the source's events in flight see to it.
+        let _ = self.args.source.cast(SourceMsg::Reached { index: self.next, p99_us });
         if self.windows % WINDOWS_PER_CONFIRMATION == 0 || self.next == self.args.events {
             self.confirm(false);
         }

@@ -26,8 +26,8 @@ pub enum News {
     Holding,
     /// The first event that was processed by a run of an actor.
     Working { actor: String, epoch: Epoch },
-    /// So many events have been counted.
-    Reached(u64),
+    /// So many events have been counted, with this latency so far.
+    Reached { index: u64, p99_us: u64 },
 }
 
 pub struct Args {
@@ -100,9 +100,11 @@ impl Actor for Source {
             }
             SourceMsg::Covered { index } => self.cover(index),
             SourceMsg::Replay { index } => self.replay(index),
-            SourceMsg::Reached { index } => {
+            SourceMsg::Reached { index, p99_us } => {
                 self.reached = self.reached.max(index);
-                self.tell(News::Reached(self.reached));
+                if p99_us != 0 {
+                    self.tell(News::Reached { index, p99_us });
+                }
             }
             SourceMsg::Working { actor, epoch } => self.tell(News::Working { actor, epoch }),
             SourceMsg::HoldAt(index) => (self.args.hold_at, self.holding) = (index, false),
