@@ -22,10 +22,10 @@ enum Far {
     Add(u32),
     Get(Reply<u32>),
     /// Somebody else is to answer.
-    Ask(ActorRef<Far>, Reply<u32>),
+    Ask(ActorRef<Self>, Reply<u32>),
     Keep(Reply<u32>),
     Swap(Payload, Reply<Payload>),
-    Me(Reply<ActorRef<Far>>),
+    Me(Reply<ActorRef<Self>>),
     Both(Reply<u32>, Reply<u32>),
     Block(Reply<u32>),
 }
@@ -342,7 +342,7 @@ async fn a_message_cut_short_is_refused_and_answers_for_what_it_carried() {
 #[tokio::test]
 async fn bytes_left_over_after_a_message_are_refused() {
     let [here, there] = nodes();
-    let mut head = encode(&here.carrier(), &Far::Add(1)).unwrap().head.clone();
+    let mut head = encode(&here.carrier(), &Far::Add(1)).unwrap().head;
     assert!(decode::<Far>(&there.carrier(), here.node(), &head, Vec::new()).is_ok());
     head.push(0);
     assert!(decode::<Far>(&there.carrier(), here.node(), &head, Vec::new()).is_err());
@@ -356,9 +356,9 @@ async fn a_reference_to_an_actor_of_another_protocol_is_refused() {
     protocol!(Other = "test.other/1");
     let [here, there] = nodes();
     let (target, _seen) = sum(&here).await;
-    let head = encode(&here.carrier(), &target).unwrap().head.clone();
+    let head = encode(&here.carrier(), &target).unwrap().head;
     let away = decode::<ActorRef<Other>>(&there.carrier(), here.node(), &head, Vec::new());
-    let back = encode(&there.carrier(), &away.unwrap()).unwrap().head.clone();
+    let back = encode(&there.carrier(), &away.unwrap()).unwrap().head;
     let home = decode::<ActorRef<Other>>(&here.carrier(), there.node(), &back, Vec::new());
     assert_eq!(home.unwrap_err(), "the actor takes other messages");
 }
