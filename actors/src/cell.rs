@@ -31,7 +31,7 @@ use crate::id::{ActorId, Epoch};
 use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::mailbox::{Consumer, Pop, PushError, Pushed, Queue};
 use crate::spawner::{Notice, Watch};
-use crate::wire::discarding;
+use crate::wire::discarding_by;
 
 /// A message in a mailbox, with what the runtime must know of it.
 #[derive(Debug)]
@@ -416,7 +416,7 @@ impl<M: Send + 'static> Cell<M> {
             let monitors = std::mem::take(&mut inner.monitors);
             (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
         };
-        discard(signals, || Why::Stopped);
+        self.discard(signals, || Why::Stopped);
         self.engine.forget_names(self.id, names);
         if supervision.is_none() {
             self.close();
@@ -439,7 +439,7 @@ impl<M: Send + 'static> Cell<M> {
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
             std::mem::take(&mut inner.signals)
         };
-        discard(signals, || Why::Stopped);
+        self.discard(signals, || Why::Stopped);
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer);
         }
@@ -451,11 +451,19 @@ impl<M: Send + 'static> Cell<M> {
             match consumer.pop() {
                 Pop::Value(envelope) => {
                     envelope.return_credit(&self.engine);
-                    discard(envelope, || Why::Stopped);
+                    self.discard(envelope, || Why::Stopped);
                 }
                 Pop::Busy => std::thread::yield_now(),
                 Pop::Empty => return,
             }
+        }
+    }
+
+    /// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).
+    pub(crate) fn discard<T>(&self, dropped: T, why: fn() -> Why) {
+        let drop_it = || discarding_by(Some(self.id), why, || drop(dropped));
+        if catch_unwind(AssertUnwindSafe(drop_it)).is_err() {
+            tracing::warn!(actor = %self.id, "a message panicked when it was dropped");
         }
     }
 
@@ -507,13 +515,6 @@ impl<M> Inner<M> {
             return Vec::new();
         }
         self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
-    }
-}
-
-/// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).
-pub(crate) fn discard<T>(dropped: T, why: fn() -> Why) {
-    if catch_unwind(AssertUnwindSafe(|| discarding(why, || drop(dropped)))).is_err() {
-        tracing::warn!("a message panicked when it was dropped");
     }
 }
 

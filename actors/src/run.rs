@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Next, Signal, discard};
+use crate::cell::{Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
@@ -222,11 +222,11 @@ fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Ms
     match envelope.refusal(ctx.epoch(), engine) {
         None => Some(envelope.message),
         Some(Why::Expired) => {
-            discard(envelope, || Why::Expired);
+            ctx.cell.discard(envelope, || Why::Expired);
             None
         }
         Some(_) => {
-            discard(envelope, || Why::Stopped);
+            ctx.cell.discard(envelope, || Why::Stopped);
             None
         }
     }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mobula_actors::carrier::Carrier;
+use mobula_actors::carrier::{Address, Carrier};
+use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Hosted, IntoSeed, Order, Request, Seed, Spawner};
 use mobula_actors::wire::{decode, encode};
 use mobula_actors::{
@@ -301,15 +302,24 @@ async fn a_queued_message_of_another_node_answers_rejected_when_its_actor_ends()
     let [here, there] = nodes();
     let (target, mut begun) = sum(&there).await;
     let remote = here.refer(&there, &target);
-    let (first, blocked) = lend(&here).await;
-    let (second, queued) = lend(&here).await;
-    remote.cast(Far::Block(first)).unwrap();
+    let call = |request: fn(Reply<u32>) -> Far| {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.call(request).within(Duration::from_secs(60)).await })
+    };
+    let blocked = call(Far::Block);
     next(&mut begun).await;
-    remote.cast(Far::Get(second)).unwrap();
+    let (reply, handed_on) = lend(&here).await;
+    remote.cast(Far::Get(reply)).unwrap();
+    let queued = call(Far::Get);
+    while here.pending_calls() < 3 {
+        tokio::task::yield_now().await;
+    }
     while target.cast(Far::Add(1)).is_ok() {}
     target.kill();
     assert_eq!(soon(blocked).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
     assert_eq!(soon(queued).await.unwrap(), Err(CallError::Rejected(Why::Stopped)));
+    // Its actor has run, and handed it on.
+    assert_eq!(soon(handed_on).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
 }
 
 #[tokio::test]
@@ -334,8 +344,26 @@ async fn a_message_cut_short_is_refused_and_answers_for_what_it_carried() {
         let cut = &outgoing.head[..length];
         assert!(decode::<Far>(&there.carrier(), here.node(), cut, Vec::new()).is_err());
     }
-    let answer = soon(waiting).await.unwrap();
+    assert_eq!(soon(waiting).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
+}
+
+// W-3
+#[tokio::test]
+async fn a_call_that_is_not_understood_is_rejected() {
+    #[derive(Serialize, Deserialize)]
+    enum Newer {
+        Get(Option<u8>, Reply<u32>, Vec<u8>),
+    }
+    protocol!(Newer = "test.far/2");
+    let [here, there] = nodes();
+    let (target, _seen) = sum(&there).await;
+    here.refer(&there, &target);
+    let address =
+        Address { actor: target.id(), epoch: Epoch(1), node: there.node(), home: there.node() };
+    let newer = ActorRef::<Newer>::at(&here.engine(), here.carrier(), address);
+    let answer = soon(newer.call(|reply| Newer::Get(None, reply, vec![1]))).await;
     assert!(matches!(answer, Err(CallError::Rejected(Why::Incompatible(_)))), "{answer:?}");
+    assert_eq!(here.pending_calls(), 0);
 }
 
 // W-2
