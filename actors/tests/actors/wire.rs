@@ -119,6 +119,21 @@ async fn a_reply_is_answered_from_a_third_node() {
     assert_eq!((here.pending_calls(), there.pending_calls()), (0, 0));
 }
 
+// W-3
+#[tokio::test]
+async fn a_reply_handed_on_to_a_third_node_that_refuses_it_is_unknown() {
+    let [here, there, third] = nodes();
+    let (asked, _seen) = sum(&there).await;
+    let (gone, _also_seen) = sum(&third).await;
+    let (asked, away) = (here.refer(&there, &asked), here.refer(&third, &gone));
+    let mut downs = down(&gone);
+    gone.stop();
+    next(&mut downs).await;
+    let answer = soon(asked.call(|reply| Far::Ask(away, reply))).await;
+    assert_eq!(answer, Err(CallError::Unknown(Lost::Dropped)));
+    assert_eq!((here.pending_calls(), there.pending_calls()), (0, 0));
+}
+
 #[tokio::test]
 async fn an_answer_may_hold_a_reference() {
     let [here, there] = nodes();
