@@ -19,6 +19,8 @@ use mobula_actors::{Exit, Restart};
 use crate::backoff::Backoff;
 use crate::intensity::Intensity;
 
+mod group;
+
 /// Dead nodes remembered, so that the children of each count once.
 pub const DEAD_NODES_MAX: usize = 256;
 
@@ -29,6 +31,10 @@ pub enum Strategy {
     /// Only the child that ended is started again.
     #[default]
     OneForOne,
+    /// All children are: those that run are stopped first.
+    OneForAll,
+    /// It and those that started after it are: those that run are stopped first.
+    RestForOne,
 }
 
 /// A child within its supervisor. Larger keys started later; none is used twice.
@@ -107,6 +113,7 @@ pub struct Plan {
     dead: VecDeque<NodeId>,
     children: BTreeMap<Key, Child>,
     ending: Option<Exit>,
+    group: Option<group::Group>,
 }
 
 #[derive(Debug)]
@@ -115,6 +122,64 @@ struct Child {
     state: ChildState,
     epoch: Epoch,
     restarts: u64,
+    /// A start has been ordered, and nothing heard of it.
+    ordered: bool,
+    /// It is stopped for the sake of its group, and started again with it.
+    again: bool,
+    /// What its next run is to know of the end of its last.
+    next: Next,
+}
+
+/// How the run after an end is started.
+#[derive(Clone, Copy, Debug, Default)]
+struct Next {
+    keep: bool,
+    avoid: Option<NodeId>,
+}
+
+impl Next {
+    fn after(exit: &Exit) -> Self {
+        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
+        Self { keep: !exit.is_infrastructure(), avoid }
+    }
+}
+
+impl Child {
+    fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            state: ChildState::Stopped,
+            epoch: Epoch::default(),
+            restarts: 0,
+            ordered: false,
+            again: false,
+            next: Next::default(),
+        }
+    }
+
+    fn is_starting(&self) -> bool {
+        matches!(self.state, ChildState::Starting | ChildState::Restarting)
+    }
+
+    fn wait_after(&mut self, exit: &Exit, now: Duration, chance: f64) -> Duration {
+        let lost = exit.is_infrastructure();
+        let backoff = if lost { Some(&mut self.rules.infra) } else { self.rules.code.as_mut() };
+        backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance))
+    }
+
+    /// The run after the last one is to be started.
+    fn order(&mut self, child: Key, after: Duration) -> Decision {
+        self.epoch = self.epoch.next();
+        self.ordered = true;
+        let Next { keep, avoid } = std::mem::take(&mut self.next);
+        Decision::Start { child, epoch: self.epoch, after, keep, avoid }
+    }
+
+    fn order_again(&mut self, child: Key, after: Duration) -> Decision {
+        self.state = ChildState::Restarting;
+        self.restarts += 1;
+        self.order(child, after)
+    }
 }
 
 /// Why and when a run ended, with a number in `0.0..1.0` for the jitter of the wait.
@@ -139,14 +204,13 @@ impl Plan {
             dead: VecDeque::new(),
             children: BTreeMap::new(),
             ending: None,
+            group: None,
         }
     }
 
     /// Adds a stopped child. Its key is larger than any before it.
     pub fn add(&mut self, key: Key, rules: Rules) {
-        let child =
-            Child { rules, state: ChildState::Stopped, epoch: Epoch::default(), restarts: 0 };
-        self.children.insert(key, child);
+        self.children.insert(key, Child::new(rules));
     }
 
     /// Forgets a stopped child; a child in another state stays.
@@ -180,9 +244,7 @@ impl Plan {
         match child {
             Some(child) if self.ending.is_none() => {
                 child.state = ChildState::Starting;
-                child.epoch = child.epoch.next();
-                let (epoch, after) = (child.epoch, Duration::ZERO);
-                vec![Decision::Start { child: key, epoch, after, keep: false, avoid: None }]
+                vec![child.order(key, Duration::ZERO)]
             }
             _ => Vec::new(),
         }
@@ -191,10 +253,11 @@ impl Plan {
     /// The start that was ordered has succeeded.
     pub fn started(&mut self, key: Key) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.ordered = false;
         match child.state {
             ChildState::Starting | ChildState::Restarting => {
                 child.state = ChildState::Running;
-                Vec::new()
+                self.advance(key)
             }
             // It was called off too late.
             ChildState::Stopping => vec![Decision::Stop { child: key }],
@@ -205,10 +268,14 @@ impl Plan {
     /// The start that was ordered has failed, or was called off. One that somebody asked for
     /// leaves the child stopped; during a restart it counts as one more end.
     pub fn start_failed(&mut self, key: Key, end: End) -> Vec<Decision> {
-        match self.state(key) {
-            Some(ChildState::Restarting) => self.start_again(key, end),
-            Some(ChildState::Starting | ChildState::Stopping) => self.finish(key),
-            Some(ChildState::Stopped | ChildState::Running) | None => Vec::new(),
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.ordered = false;
+        match child.state {
+            ChildState::Restarting => self.start_again(key, end),
+            ChildState::Starting => self.finish(key),
+            // The run before it may have left a mailbox, unless the infrastructure took it.
+            ChildState::Stopping => self.stopped(key, &end.exit),
+            ChildState::Stopped | ChildState::Running => Vec::new(),
         }
     }
 
@@ -216,24 +283,30 @@ impl Plan {
     pub fn ended(&mut self, key: Key, end: End) -> Vec<Decision> {
         let Some(child) = self.children.get(&key) else { return Vec::new() };
         match child.state {
+            ChildState::Running if self.is_about_to_stop(key) => self.stopped_early(key, &end.exit),
             ChildState::Running
                 if self.ending.is_none() && child.rules.restart.after(&end.exit) =>
             {
                 self.start_again(key, end)
             }
-            ChildState::Running | ChildState::Stopping => self.finish(key),
+            ChildState::Running => self.finish(key),
+            ChildState::Stopping => self.stopped(key, &end.exit),
             _ => Vec::new(),
         }
     }
 
     /// Stops one child; it stays, stopped, unless it is temporary.
     pub fn terminate(&mut self, key: Key) -> Vec<Decision> {
-        match self.children.get_mut(&key) {
-            Some(child) if !matches!(child.state, ChildState::Stopped | ChildState::Stopping) => {
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.again = false;
+        match child.state {
+            ChildState::Stopped | ChildState::Stopping => Vec::new(),
+            // It waits for its group, and has nothing that could be stopped.
+            ChildState::Restarting if !child.ordered => self.finish(key),
+            _ => {
                 child.state = ChildState::Stopping;
                 vec![Decision::Stop { child: key }]
             }
-            _ => Vec::new(),
         }
     }
 
@@ -243,6 +316,7 @@ impl Plan {
             return Vec::new();
         }
         self.ending = Some(exit);
+        self.group = None;
         let mut decisions = self.call_off_starts();
         decisions.extend(self.wind_down());
         decisions
@@ -259,19 +333,16 @@ impl Plan {
         }
         match self.strategy {
             Strategy::OneForOne => self.restart_one(key, &exit, now, chance),
+            Strategy::OneForAll => self.restart_from(Key(0), key, &exit, now, chance),
+            Strategy::RestForOne => self.restart_from(key, key, &exit, now, chance),
         }
     }
 
     fn restart_one(&mut self, key: Key, exit: &Exit, now: Duration, chance: f64) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
-        let lost = exit.is_infrastructure();
-        let backoff = if lost { Some(&mut child.rules.infra) } else { child.rules.code.as_mut() };
-        let after = backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance));
-        child.state = ChildState::Restarting;
-        child.epoch = child.epoch.next();
-        child.restarts += 1;
-        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
-        vec![Decision::Start { child: key, epoch: child.epoch, after, keep: !lost, avoid }]
+        child.next = Next::after(exit);
+        let after = child.wait_after(exit, now, chance);
+        vec![child.order_again(key, after)]
     }
 
     fn admit_loss(&mut self, exit: &Exit, now: Duration) -> bool {
@@ -299,18 +370,19 @@ impl Plan {
         if self.ending.is_some() && was == ChildState::Stopping {
             decisions.extend(self.wind_down());
         }
+        decisions.extend(self.advance(key));
         decisions
     }
 
     /// Starts have no order in which they must be undone (S-4).
     fn call_off_starts(&mut self) -> Vec<Decision> {
-        let starting =
-            |child: &Child| matches!(child.state, ChildState::Starting | ChildState::Restarting);
-        let starts = self.children.iter_mut().rev().filter(|(_, child)| starting(child));
+        let starts = self.children.iter_mut().rev().filter(|(_, child)| child.is_starting());
         starts
             .map(|(key, child)| {
-                child.state = ChildState::Stopping;
-                Decision::Stop { child: *key }
+                let stop = child.ordered;
+                child.state = if stop { ChildState::Stopping } else { ChildState::Stopped };
+                let child = *key;
+                if stop { Decision::Stop { child } } else { Decision::Release { child } }
             })
             .collect()
     }

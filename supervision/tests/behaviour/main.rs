@@ -2,6 +2,7 @@
 //! OTP's `supervisor_SUITE` that a test answers to.
 
 mod administration;
+mod group;
 mod nested;
 mod node_loss;
 mod plan;

@@ -83,6 +83,34 @@ impl World {
     }
 }
 
+/// Everybody does as told: nothing is waited for at last (G-1 to G-3).
+fn settle(plan: &mut Plan, world: &mut World) -> Result<(), TestCaseError> {
+    loop {
+        let (key, decisions) = if let Some((key, ())) = world.starting.pop_first() {
+            if plan.state(Key(key)) == Some(ChildState::Stopping) {
+                (key, plan.start_failed(Key(key), end(Exit::Killed, 500)))
+            } else {
+                world.alive.insert(key, ());
+                (key, plan.started(Key(key)))
+            }
+        } else if let Some(key) = world.stopping.pop() {
+            world.alive.remove(&key);
+            (key, plan.ended(Key(key), end(Exit::Shutdown, 500)))
+        } else {
+            break;
+        };
+        prop_assert!(key < 5);
+        world.obey(plan, &decisions)?;
+    }
+    for key in 0..5 {
+        let state = plan.state(Key(key));
+        let runs = world.alive.contains_key(&key);
+        prop_assert_eq!(runs, state == Some(ChildState::Running), "child {} is {:?}", key, state);
+        prop_assert!(matches!(state, None | Some(ChildState::Stopped | ChildState::Running)));
+    }
+    Ok(())
+}
+
 fn end(exit: Exit, at: usize) -> End {
     End { exit, now: Duration::from_millis(at as u64 * 700), chance: 0.5 }
 }
@@ -94,10 +122,13 @@ proptest! {
         steps in prop::collection::vec(steps(), 1..120),
         restarts in prop::collection::vec(0u8..3, 5),
         max in 0u32..6,
+        strategy in prop_oneof![
+            Just(Strategy::OneForOne), Just(Strategy::OneForAll), Just(Strategy::RestForOne),
+        ],
     ) {
         let intensity = Intensity::new(max, Duration::from_secs(5));
         let budget = Intensity::new(max, Duration::from_secs(60));
-        let mut plan = Plan::new(Strategy::OneForOne, intensity, budget);
+        let mut plan = Plan::new(strategy, intensity, budget);
         let mut world = World::default();
         for (key, restart) in restarts.iter().enumerate() {
             let restart = [Restart::Permanent, Restart::Transient, Restart::Temporary][*restart as usize];
@@ -124,6 +155,7 @@ proptest! {
             };
             world.obey(&plan, &decisions)?;
         }
+        settle(&mut plan, &mut world)?;
         // Whatever happened, the plan ends when everybody does as told.
         let decisions = plan.end(Exit::Shutdown);
         world.obey(&plan, &decisions)?;

@@ -160,8 +160,12 @@ impl Bench {
 
     /// A spec whose events this bench receives, for as many restarts as a test may need.
     pub(crate) fn spec(&self) -> SupervisorSpec {
+        self.spec_of(Strategy::OneForOne)
+    }
+
+    pub(crate) fn spec_of(&self, strategy: Strategy) -> SupervisorSpec {
         let hook = self.hook.clone();
-        let spec = Supervisor::spec(Strategy::OneForOne).intensity(50, Duration::from_secs(5));
+        let spec = Supervisor::spec(strategy).intensity(50, Duration::from_secs(5));
         spec.on_event(Arc::new(move |event| drop(hook.send(event.clone()))))
     }
 
