@@ -327,6 +327,8 @@ impl Plan {
         let lost = exit.is_infrastructure();
         let admitted = if lost { self.admit_loss(&exit, now) } else { self.intensity.add(now) };
         if !admitted {
+            // Its group is not gone on with.
+            self.group = None;
             let mut decisions = self.finish(key);
             decisions.extend(self.end(Exit::MaxIntensity));
             return decisions;

@@ -116,6 +116,7 @@ fn end(exit: Exit, at: usize) -> End {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { cases: 5_000, failure_persistence: None, ..Default::default() })]
     // S-1, S-2, S-4, S-5
     #[test]
     fn no_history_breaks_the_rules(
@@ -240,4 +241,20 @@ fn code_faults_keep_the_mailbox_and_do_not_wait_while_repeated_losses_do() {
     assert_eq!(after(&plan.ended(Key(0), end(Exit::Fenced(Epoch(8)), 1))), (0, false));
     let lost = Exit::NoCapacity("full".into());
     assert_eq!(after(&plan.start_failed(Key(0), end(lost, 2))), (200, false));
+}
+
+// S-4: found by the histories above.
+#[test]
+fn a_group_is_not_gone_on_with_when_its_start_trips_the_limit() {
+    let intensity = Intensity::new(1, Duration::from_secs(5));
+    let mut plan = Plan::new(Strategy::RestForOne, intensity.clone(), intensity);
+    plan.add(Key(0), permanent());
+    plan.add(Key(1), permanent());
+    plan.start(Key(0));
+    plan.started(Key(0));
+    assert_eq!(plan.ended(Key(0), end(Exit::Killed, 0)).len(), 1);
+    let decisions = plan.start_failed(Key(0), end(Exit::Killed, 0));
+    // What had been waiting for its turn is let go of, and nothing is started.
+    let release = |key| Decision::Release { child: Key(key) };
+    assert_eq!(decisions, [release(0), release(1), Decision::GiveUp(Exit::MaxIntensity)]);
 }
