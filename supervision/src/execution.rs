@@ -120,7 +120,9 @@ impl Supervisor {
             self.plan.remove(child);
             self.carry_out(vec![Decision::Forget { child }]);
         }
-        if let (Some(asked), Some(error)) = (asked, error) {
+        // Whoever asked a tree that ends hears so from its silence.
+        let called_off = || (!self.plan.is_ending()).then_some(SpawnError::Start(Exit::Killed));
+        if let (Some(asked), Some(error)) = (asked, error.or_else(called_off)) {
             asked(Err(error));
         }
     }

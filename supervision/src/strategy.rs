@@ -10,16 +10,19 @@
 //! - **S-5** A child is `Stopping` until its end, or that of its start, has been reported.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 use mobula_actors::id::{Epoch, NodeId};
 use mobula_actors::{Exit, Restart};
 
-use crate::backoff::Backoff;
 use crate::intensity::Intensity;
 
+mod child;
 mod group;
+
+pub use child::{ChildState, Rules};
+
+use child::{Child, Next};
 
 /// Dead nodes remembered, so that the children of each count once.
 pub const DEAD_NODES_MAX: usize = 256;
@@ -40,22 +43,6 @@ pub enum Strategy {
 /// A child within its supervisor. Larger keys started later; none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
-
-/// What a child is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChildState {
-    /// It has no run, and gets none of itself.
-    Stopped,
-    /// A start that was asked for is under way.
-    Starting,
-    /// It runs.
-    Running,
-    /// A start after an end is due or under way.
-    Restarting,
-    /// Its run, or its start, is being ended.
-    Stopping,
-}
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,17 +80,6 @@ pub enum Decision {
     GiveUp(Exit),
 }
 
-/// How one child is to be treated.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// When it is started again.
-    pub restart: Restart,
-    /// Its waits after ends caused by its code; `None` for none.
-    pub code: Option<Backoff>,
-    /// Its waits after ends caused by the infrastructure.
-    pub infra: Backoff,
-}
-
 /// A supervisor's children and what it has decided about them.
 #[derive(Debug)]
 pub struct Plan {
@@ -114,72 +90,6 @@ pub struct Plan {
     children: BTreeMap<Key, Child>,
     ending: Option<Exit>,
     group: Option<group::Group>,
-}
-
-#[derive(Debug)]
-struct Child {
-    rules: Rules,
-    state: ChildState,
-    epoch: Epoch,
-    restarts: u64,
-    /// A start has been ordered, and nothing heard of it.
-    ordered: bool,
-    /// It is stopped for the sake of its group, and started again with it.
-    again: bool,
-    /// What its next run is to know of the end of its last.
-    next: Next,
-}
-
-/// How the run after an end is started.
-#[derive(Clone, Copy, Debug, Default)]
-struct Next {
-    keep: bool,
-    avoid: Option<NodeId>,
-}
-
-impl Next {
-    fn after(exit: &Exit) -> Self {
-        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
-        Self { keep: !exit.is_infrastructure(), avoid }
-    }
-}
-
-impl Child {
-    fn new(rules: Rules) -> Self {
-        Self {
-            rules,
-            state: ChildState::Stopped,
-            epoch: Epoch::default(),
-            restarts: 0,
-            ordered: false,
-            again: false,
-            next: Next::default(),
-        }
-    }
-
-    fn is_starting(&self) -> bool {
-        matches!(self.state, ChildState::Starting | ChildState::Restarting)
-    }
-
-    fn wait_after(&mut self, exit: &Exit, now: Duration, chance: f64) -> Duration {
-        let lost = exit.is_infrastructure();
-        let backoff = if lost { Some(&mut self.rules.infra) } else { self.rules.code.as_mut() };
-        backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance))
-    }
-
-    /// The run after the last one is to be started.
-    fn order(&mut self, child: Key, after: Duration) -> Decision {
-        self.epoch = self.epoch.next();
-        self.ordered = true;
-        let Next { keep, avoid } = std::mem::take(&mut self.next);
-        Decision::Start { child, epoch: self.epoch, after, keep, avoid }
-    }
-
-    fn order_again(&mut self, child: Key, after: Duration) -> Decision {
-        self.state = ChildState::Restarting;
-        self.restarts += 1;
-        self.order(child, after)
-    }
 }
 
 /// Why and when a run ended, with a number in `0.0..1.0` for the jitter of the wait.
@@ -299,6 +209,9 @@ impl Plan {
     pub fn terminate(&mut self, key: Key) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
         child.again = false;
+        if let Some(group) = &mut self.group {
+            group.leave(key);
+        }
         match child.state {
             ChildState::Stopped | ChildState::Stopping => Vec::new(),
             // It waits for its group, and has nothing that could be stopped.
@@ -402,17 +315,5 @@ impl Plan {
             }
         }
         self.ending.clone().map(Decision::GiveUp).into_iter().collect()
-    }
-}
-
-impl fmt::Display for ChildState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Restarting => "restarting",
-            Self::Stopping => "stopping",
-        })
     }
 }

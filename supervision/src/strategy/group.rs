@@ -26,6 +26,12 @@ pub(super) struct Group {
 }
 
 impl Group {
+    /// The child is neither stopped nor started with the group; if it is waited for, it still is.
+    pub(super) fn leave(&mut self, key: Key) {
+        self.to_stop.remove(&key);
+        self.to_start.remove(&key);
+    }
+
     fn first(&self) -> Option<Key> {
         let first = [self.to_stop.first(), self.to_start.first(), self.current.as_ref()];
         first.into_iter().flatten().min().copied()

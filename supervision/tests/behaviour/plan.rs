@@ -1,6 +1,6 @@
 //! The pure plan under random histories.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use mobula_actors::id::{Epoch, NodeId, PeerKey};
@@ -52,6 +52,9 @@ struct World {
     /// Runs, not starts, that were asked to stop and have not.
     stopping: Vec<u64>,
     gave_up: bool,
+    /// Starts under way that somebody asked for, and those that were called off by nobody.
+    asked: BTreeSet<u64>,
+    called_off: Vec<u64>,
 }
 
 impl World {
@@ -70,6 +73,9 @@ impl World {
                     self.stopping.push(child.0);
                 }
                 Decision::Stop { child } => {
+                    if !plan.is_ending() && self.asked.contains(&child.0) {
+                        self.called_off.push(child.0);
+                    }
                     prop_assert!(self.starting.contains_key(&child.0), "stop of nothing");
                 }
                 Decision::GiveUp(_) => {
@@ -138,24 +144,35 @@ proptest! {
         }
         for (at, step) in steps.into_iter().enumerate() {
             let decisions = match step {
-                Step::Start(key) => plan.start(Key(key)),
+                Step::Start(key) => {
+                    if plan.state(Key(key)) == Some(ChildState::Stopped) {
+                        world.asked.insert(key);
+                    }
+                    plan.start(Key(key))
+                }
                 Step::Started(key) if world.starting.remove(&key).is_some() => {
+                    world.asked.remove(&key);
                     world.alive.insert(key, ());
                     plan.started(Key(key))
                 }
                 Step::StartFailed(key, exit) if world.starting.remove(&key).is_some() => {
+                    world.asked.remove(&key);
                     plan.start_failed(Key(key), end(exit, at))
                 }
                 Step::Ended(key, exit) if world.alive.remove(&key).is_some() => {
                     world.stopping.retain(|stopping| *stopping != key);
                     plan.ended(Key(key), end(exit, at))
                 }
-                Step::Terminate(key) => plan.terminate(Key(key)),
+                Step::Terminate(key) => {
+                    world.asked.remove(&key);
+                    plan.terminate(Key(key))
+                }
                 Step::End => plan.end(Exit::Shutdown),
                 _ => Vec::new(),
             };
             world.obey(&plan, &decisions)?;
         }
+        prop_assert!(world.called_off.is_empty(), "G-3: {:?}", world.called_off);
         settle(&mut plan, &mut world)?;
         // Whatever happened, the plan ends when everybody does as told.
         let decisions = plan.end(Exit::Shutdown);

@@ -1,18 +1,24 @@
 //! Everything at once, on several threads.
 
 use mobula_actors::{CallError, Why};
-use mobula_supervision::{ChildState, TreeError};
+use mobula_supervision::{ChildState, Strategy, TreeError};
 
 use crate::probe::{Bench, ProbeMsg, child, get, secs};
 
 const CHILDREN: usize = 16;
 const ROUNDS: usize = 100;
 
-// S-5, V-3: whatever crosses, every child runs at the end, once, with the epoch that is told.
+// S-5, V-3: whatever crosses, every child runs at the end, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn faults_kills_and_orders_that_cross_leave_every_child_running() {
+    for strategy in [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll] {
+        storm(strategy).await;
+    }
+}
+
+async fn storm(strategy: Strategy) {
     let bench = Bench::new();
-    let mut spec = bench.spec().intensity(u32::MAX, secs(1));
+    let mut spec = bench.spec_of(strategy).intensity(u32::MAX, secs(1));
     for number in 0..CHILDREN {
         spec = spec.child(number.to_string(), bench.probe("child"));
     }
