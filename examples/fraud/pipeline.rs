@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use crate::crew::{Crew, CrewError, FRONT};
 use crate::flags::Flags;
 use crate::input::Input;
-use crate::messages::{Counted, PartitionMsg, ScorerMsg, SinkMsg, SourceMsg};
+use crate::messages::{Counted, PartitionMsg, SinkMsg, SourceMsg};
 use crate::partition::{self, Partition};
 use crate::progress::Progress;
 use crate::report::{Killed, Placed};
@@ -28,6 +28,9 @@ const KILL_POINTS: [f64; 2] = [0.4, 0.7];
 const LOAD: f64 = 0.5;
 /// How long an end may take after the last event was sent.
 const PATIENCE: Duration = Duration::from_secs(3_600);
+
+/// How long the actors may take to stop.
+const STOP_WITHIN: Duration = Duration::from_secs(10);
 
 /// What ends a run.
 #[derive(Debug, Error)]
@@ -64,7 +67,6 @@ pub struct Outcome {
 struct Pipeline {
     tree: Tree,
     source: ActorRef<SourceMsg>,
-    scorer: ActorRef<ScorerMsg>,
     sink: ActorRef<SinkMsg>,
     partitions: Vec<ActorRef<PartitionMsg>>,
     news: mpsc::UnboundedReceiver<News>,
@@ -97,6 +99,7 @@ pub async fn run(flags: &Flags, input: Arc<Input>, crew: &mut Crew) -> Result<Ou
         applied += partition.call(PartitionMsg::Applied).await?;
     }
     pipeline.progress.finish();
+    pipeline.tree.stop(STOP_WITHIN).await;
     Ok(Outcome { counted, took, applied, killed, placement })
 }
 
@@ -130,8 +133,8 @@ impl Pipeline {
             let spec = Partition::spec(args).needs(demand.clone()).anywhere();
             lines.push(tree.spawn(format!("p{number}"), spec).await?);
         }
-        sink.send(SinkMsg::Begin(scorer.clone())).await.map_err(|refused| refused.why)?;
-        Ok(Self { tree, source, scorer, sink, partitions: lines, news, progress })
+        sink.send(SinkMsg::Begin(scorer)).await.map_err(|refused| refused.why)?;
+        Ok(Self { tree, source, sink, partitions: lines, news, progress })
     }
 
     /// Which actors run on which node.
