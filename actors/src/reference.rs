@@ -226,7 +226,7 @@ impl<M: Protocol> Serialize for ActorRef<M> {
                     cell.engine().export(cell);
                     Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
                 }
-                Route::There(remote) => remote.address,
+                Route::There(remote) => context.carrier.present(&remote.address),
             };
             let elsewhere = |node| (node != here).then_some(node);
             Ok(WireAddress {

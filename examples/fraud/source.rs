@@ -222,8 +222,11 @@ impl Source {
         if index >= self.next {
             return;
         }
-        self.due_from(2 * index, |_| true);
-        for line in &mut self.lines {
+        // A line that still has to send from before that point will come to it.
+        let behind = |line: &Line| line.due.front().is_some_and(|due| *due <= 2 * index);
+        let ahead: Vec<bool> = self.lines.iter().map(|line| !behind(line)).collect();
+        self.due_from(2 * index, |partition| ahead[usize::from(partition)]);
+        for (line, _) in self.lines.iter_mut().zip(&ahead).filter(|(_, ahead)| **ahead) {
             line.after = None;
         }
     }

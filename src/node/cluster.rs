@@ -209,12 +209,13 @@ impl Cluster {
     /// Where the actor is, if its node may still be alive.
     pub(super) fn whereabouts(&self, to: &Address) -> Result<NodeId, Why> {
         let (node, _) = self.find(to)?;
-        if self.membership.is_gone(node) { Err(self.unlinked(node)) } else { Ok(node) }
+        if self.membership.is_living(node) { Ok(node) } else { Err(self.unlinked(node)) }
     }
 
-    /// Why a node without a connection cannot be sent to.
+    /// Why a node without a connection cannot be sent to: one that is not a member, or not any
+    /// more, never will be, and the actor's home must be asked.
     fn unlinked(&self, node: NodeId) -> Why {
-        if self.membership.is_gone(node) { Why::NoRoute } else { Why::Unreachable }
+        if self.membership.is_living(node) { Why::Unreachable } else { Why::NoRoute }
     }
 
     fn push_on(
@@ -502,6 +503,13 @@ impl Carrier for Cluster {
             }
         };
         self.push_surely(call.origin, Lane::Call, frame);
+    }
+
+    fn present(&self, to: &Address) -> Address {
+        match self.find(to) {
+            Ok((node, epoch)) => Address { node, epoch, ..*to },
+            Err(_) => *to,
+        }
     }
 
     fn monitor(&self, to: &Address, on_down: OnDown) {
