@@ -245,6 +245,13 @@ impl Net {
         }
     }
 
+    /// Cuts the link with a peer whose messages break the protocol above this room, and counts the
+    /// violation.
+    pub fn accuse(&self, peer: &PeerKey) {
+        hub::count(&self.hub.counters.violations, 1);
+        self.close(peer, false);
+    }
+
     /// What happened so far.
     #[must_use]
     pub fn counts(&self) -> Counts {

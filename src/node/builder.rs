@@ -17,11 +17,11 @@ use super::hosting::Hosting;
 use super::inbound::Door;
 use super::membership::{Member, Membership};
 use super::placing::{NodeSpawner, Placer};
-use super::service::{NodeMsg, Service};
-use super::{Inner, Node, system_runtime};
+use super::service::{NodeMsg, SERVICE_MESSAGES_MAX, Service};
+use super::{Inner, Node, System};
 use crate::gossip::{Config, Input};
 use crate::net::{
-    Allowlist, AllowlistError, Identity, IdentityError, Limits, Net, NetConfig, NetError,
+    Allowlist, AllowlistError, Counts, Identity, IdentityError, Limits, Net, NetConfig, NetError,
     split_address,
 };
 use crate::placement::{Capacity, host};
@@ -149,18 +149,20 @@ impl NodeBuilder {
         let members = self.take_members()?;
         let seeds = self.seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?;
         let id = NodeId { key: identity.peer_key(), boot: boot() };
-        let runtime = system_runtime()?;
+        let runtime = System::start()?;
         let engine = Engine::new(origin_of(id), Handle::current());
-        let system = engine.beside(runtime.handle().clone());
+        let system =
+            runtime.handle().map_or_else(|| engine.clone(), |handle| engine.beside(handle));
         let cluster = Cluster::new(self.foundation(id, &engine, &system, seeds)?);
-        let service = system.spawn(Service::spec(Arc::downgrade(&cluster))).await?;
+        let service = Service::spec(Arc::downgrade(&cluster)).mailbox(SERVICE_MESSAGES_MAX);
+        let service = system.spawn(service).await?;
         engine.export_as(service_id(id), &service);
 
         let mut config = NetConfig::new(identity, id.boot, members);
         config.listen = self.listen.clone();
         config.limits = self.limits.clone();
         let door = Arc::new(Door(Arc::downgrade(&cluster)));
-        let starting = runtime.spawn(Net::start(config, door));
+        let starting = system.runtime().spawn(Net::start(config, door));
         let net = match starting.await {
             Ok(started) => started?,
             Err(failed) => return Err(NodeError::System(std::io::Error::other(failed))),
@@ -222,7 +224,7 @@ fn assemble(
     net: Net,
     engine: Engine,
     system: Engine,
-    runtime: tokio::runtime::Runtime,
+    runtime: System,
 ) -> Node {
     if let Some(address) = net.addresses().first() {
         cluster.membership.listens_at(address.clone());
@@ -231,10 +233,11 @@ fn assemble(
     cluster.set_net(Some(net));
     cluster.publish();
     let placer = Arc::new(Placer::new(cluster.clone()));
+    let handle = system.runtime();
     let tasks = [
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
-        runtime.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
+        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {
@@ -243,7 +246,7 @@ fn assemble(
         system,
         trees: Mutex::default(),
         cluster: Some(Clustered { cluster, placer, tasks }),
-        runtime: Mutex::new(Some(runtime)),
+        runtime: Mutex::new(runtime),
     }))
 }
 
@@ -278,6 +281,10 @@ impl Clustered {
         reference.map(|reference| *reference).ok_or_else(|| {
             SpawnError::Refused("the actor that started takes other messages".into())
         })
+    }
+
+    pub(super) async fn dismiss_guests(&self) {
+        self.cluster.dismiss_guests().await;
     }
 
     pub(super) async fn leave(&self) {
@@ -320,6 +327,13 @@ impl Node {
     pub fn addresses(&self) -> Vec<String> {
         let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
         cluster.and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
+    }
+
+    /// What happened at the node's door and on its connections so far.
+    #[must_use]
+    pub fn counts(&self) -> Counts {
+        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
+        cluster.and_then(|cluster| cluster.net(Net::counts)).unwrap_or_default()
     }
 
     /// The nodes it knows, itself first. Empty for a node on its own.

@@ -25,7 +25,7 @@ struct Table {
 
 struct Pending {
     answer: Arc<dyn Answer>,
-    /// The node the message left for, once it has left.
+    /// The node that has the right to answer, once it has left.
     sent_to: Option<NodeId>,
 }
 
@@ -44,6 +44,15 @@ impl Calls {
     pub(super) fn sent(&self, number: u64, node: NodeId) {
         if let Some(pending) = self.table().pending.get_mut(&number) {
             pending.sent_to = Some(node);
+        }
+    }
+
+    /// The node that was to answer has handed the right to another one.
+    pub(super) fn handed_on(&self, number: u64, by: NodeId, to: NodeId) {
+        let mut table = self.table();
+        let pending = table.pending.get_mut(&number);
+        if let Some(pending) = pending.filter(|pending| pending.sent_to == Some(by)) {
+            pending.sent_to = Some(to);
         }
     }
 

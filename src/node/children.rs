@@ -74,6 +74,16 @@ impl Children {
         true
     }
 
+    /// A run did not come to life. An actor that never was alive, or that nobody starts again, is
+    /// none.
+    pub(super) fn not_started(&self, actor: ActorId, epoch: Epoch) {
+        let never =
+            |child: &Child| child.epoch == epoch && (child.watch.is_none() || epoch <= Epoch(1));
+        if self.children().get(&actor).is_some_and(never) {
+            self.retire(actor);
+        }
+    }
+
     /// There will be no more runs.
     pub(super) fn forget(&self, actor: ActorId) {
         let child = self.children().remove(&actor);

@@ -20,7 +20,9 @@ use tokio::sync::Notify;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Granting, Purse, Spending};
-use super::frames::{self, CREDIT, CreditHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead};
+use super::frames::{
+    self, CREDIT, CreditHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead,
+};
 use super::hosting::Hosting;
 use super::membership::Membership;
 use super::routes::{Route, Routes};
@@ -30,6 +32,8 @@ use crate::net::{self, Lane, Link, Message, Net};
 
 /// How often a send that waits looks again by itself, whatever it waits for.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
+/// How long a send waits for room in a mailbox here whose actor was elsewhere when it was encoded.
+const FULL_HERE: Duration = Duration::from_millis(2);
 /// Actors that a node looks for at the same time.
 const LOCATING_MAX: usize = 4_096;
 /// Messages for a node's own actor that are larger than this do not stand in the way of calls.
@@ -232,7 +236,7 @@ impl Cluster {
         if node == self.id {
             return self.push_here(to.actor, outgoing, deadline);
         }
-        if lane == Lane::Call && outgoing.len() > self.message_bytes_max {
+        if lane == Lane::Call && Parts::of(&outgoing).bytes() > self.message_bytes_max {
             let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
             return Err((outgoing, Why::TooLarge { bytes, max }));
         }
@@ -254,6 +258,7 @@ impl Cluster {
         match link.push(lane, frame) {
             Ok(()) => {
                 outgoing.sent();
+                self.handed_on(&outgoing.calls, node);
                 Ok(())
             }
             Err(refused) => {
@@ -263,6 +268,15 @@ impl Cluster {
                 frames::unframe(refused.message, &mut outgoing);
                 Err((outgoing, why_of(refused.why)))
             }
+        }
+    }
+
+    /// Tells the callers elsewhere that `to` answers them now: from here on its death is the end
+    /// of their calls, and this node's no longer is.
+    fn handed_on(&self, calls: &[CallId], to: NodeId) {
+        for call in calls.iter().filter(|call| call.origin != self.id) {
+            let head = HandedHead { number: call.number, to };
+            self.push_surely(call.origin, Lane::Call, frames::bare(HANDED, &head));
         }
     }
 
@@ -334,18 +348,18 @@ impl Cluster {
     }
 
     async fn wait_for(&self, lane: Lane, to: &Address, why: &Why) {
-        let node = self.find(to).ok().map(|found| found.0);
-        match (why, node) {
-            (Why::NoCredit, Some(node)) => {
-                if let Some(purse) = self.spending.purse(node, to.actor) {
-                    purse.funded().await;
-                }
-            }
-            (Why::Full, Some(node)) => {
-                if let Some(link) = self.link(node) {
-                    link.room(lane).await;
-                }
-            }
+        // What cannot be waited for is looked at again in a while, never at once.
+        let Ok((node, _)) = self.find(to) else { return std::future::pending().await };
+        match why {
+            Why::NoCredit => match self.spending.purse(node, to.actor) {
+                Some(purse) => purse.funded().await,
+                None => std::future::pending().await,
+            },
+            Why::Full if node == self.id => tokio::time::sleep(FULL_HERE).await,
+            Why::Full => match self.link(node) {
+                Some(link) => link.room(lane).await,
+                None => std::future::pending().await,
+            },
             _ => std::future::pending().await,
         }
     }
@@ -469,7 +483,8 @@ impl Carrier for Cluster {
 
     fn reply(&self, call: CallId, answer: Result<Outgoing, CallError>) {
         let mut answer = answer.and_then(|outgoing| {
-            if outgoing.len() <= self.message_bytes_max || call.origin == self.id {
+            let bytes = Parts::of(&outgoing).bytes();
+            if bytes <= self.message_bytes_max || call.origin == self.id {
                 return Ok(outgoing);
             }
             Err(CallError::Unknown(Lost::Undecodable(format!(
@@ -531,7 +546,7 @@ impl Carrier for Cluster {
             return;
         }
         if let Ok((node, _)) = self.find(to) {
-            self.tell(node, NodeMsg::End { actor: to.actor, exit, kill });
+            self.tell(node, NodeMsg::End { actor: to.actor, epoch: None, exit, kill });
         }
     }
 }

@@ -109,7 +109,7 @@ pub(super) struct Granting(Mutex<Lines>);
 
 #[derive(Default)]
 struct Lines {
-    by_pair: HashMap<(NodeId, ActorId), u32>,
+    by_node: HashMap<NodeId, HashMap<ActorId, u32>>,
     /// Slot 0 stays empty: an envelope with credit 0 owes nothing.
     lines: Vec<Option<Line>>,
     /// Slots whose line ended and has no messages left in any mailbox.
@@ -141,7 +141,8 @@ impl Granting {
     /// when `node` keeps too many.
     pub(super) fn received(&self, node: NodeId, actor: ActorId) -> Option<u32> {
         let mut lines = self.lines();
-        let number = match lines.by_pair.get(&(node, actor)) {
+        let known = lines.by_node.get(&node).and_then(|actors| actors.get(&actor));
+        let number = match known {
             Some(&number) => number,
             None => lines.open(node, actor)?,
         };
@@ -179,9 +180,7 @@ impl Granting {
     /// The connection to `node` is gone.
     pub(super) fn end(&self, node: NodeId) {
         let mut lines = self.lines();
-        let numbers: Vec<u32> =
-            lines.by_pair.extract_if(|pair, _| pair.0 == node).map(|(_, number)| number).collect();
-        for number in numbers {
+        for (_, number) in lines.by_node.remove(&node).unwrap_or_default() {
             let Some(line) = lines.line(number) else { continue };
             line.ended = true;
             if line.held == 0 {
@@ -201,7 +200,7 @@ impl Lines {
     }
 
     fn open(&mut self, node: NodeId, actor: ActorId) -> Option<u32> {
-        if self.by_pair.len() >= CREDIT_LINES_MAX {
+        if self.by_node.get(&node).is_some_and(|actors| actors.len() >= CREDIT_LINES_MAX) {
             return None;
         }
         if self.lines.is_empty() {
@@ -216,7 +215,7 @@ impl Lines {
         };
         let line = Line { node, actor, window: CREDIT_START, taken: 0, held: 0, ended: false };
         *self.lines.get_mut(number as usize)? = Some(line);
-        self.by_pair.insert((node, actor), number);
+        self.by_node.entry(node).or_default().insert(actor, number);
         *self.windows.entry(actor).or_default() += CREDIT_START;
         Some(number)
     }

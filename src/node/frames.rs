@@ -7,6 +7,7 @@
 //! REPLY     call     call number, outcome, parts           the answer       its payloads, joined
 //! CREDIT    control  actor, messages                       –                –
 //! GONE      control  actor                                 –                –
+//! HANDED    call     call number, node                     –                –
 //! ```
 
 use bytes::{Bytes, BytesMut};
@@ -23,6 +24,7 @@ pub(super) const MESSAGE: u8 = 2;
 pub(super) const REPLY: u8 = 3;
 pub(super) const CREDIT: u8 = 4;
 pub(super) const GONE: u8 = 5;
+pub(super) const HANDED: u8 = 6;
 
 /// An encoded message up to this size travels in the frame's head; a larger one before the
 /// payloads.
@@ -49,10 +51,18 @@ pub(super) struct ReplyHead {
     pub(super) parts: Parts,
 }
 
-/// An actor that the receiver of this frame looks for in vain at its sender.
+/// An actor that the receiver of this frame looks for in vain at its sender. It answers one
+/// message, whose credit comes back with it.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct GoneHead {
     pub(super) actor: ActorId,
+}
+
+/// The right to answer a call of the receiver of this frame has gone on to another node.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct HandedHead {
+    pub(super) number: u64,
+    pub(super) to: NodeId,
 }
 
 /// How what stands behind a head is to be cut apart.
@@ -103,6 +113,11 @@ impl Parts {
         let sizes = body_behind.then_some(outgoing.head.len()).into_iter().chain(sizes);
         let sizes = sizes.map(|size| u32::try_from(size).unwrap_or(u32::MAX)).collect();
         Self { body_behind, sizes }
+    }
+
+    /// What travels behind the head, which is what a message is measured by.
+    pub(super) fn bytes(&self) -> usize {
+        self.sizes.iter().map(|&size| size as usize).sum()
     }
 
     /// Cuts what a frame carries into the encoded value and its payloads; `None` if it does not

@@ -8,12 +8,14 @@
 //! - **J-4** Of an actor's checkpoints one is on its way and one, the newest, waits.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use mobula_actors::demand::Demand;
 use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::limits::SHUTDOWN_DEFAULT;
 use mobula_actors::spawner::{Local, Notice, Order, Request, Seed, Watch, start_here};
 use mobula_actors::{Control, Exit, Payload, Settings, SpawnError};
 
@@ -36,6 +38,8 @@ pub(super) struct Hosting {
     labels: Vec<String>,
     kinds: Vec<String>,
     address: OnceLock<String>,
+    /// The node is leaving: its guests end with it, and their homes start them elsewhere.
+    leaving: AtomicBool,
 }
 
 struct Books {
@@ -47,6 +51,8 @@ struct Books {
 struct Guest {
     /// `None` while it starts.
     control: Option<Arc<dyn Control>>,
+    /// How it is to end, said while it starts, and whether by a kill.
+    doom: Option<(Exit, bool)>,
     home: NodeId,
     epoch: Epoch,
     sending: bool,
@@ -69,6 +75,7 @@ impl Hosting {
             labels,
             kinds,
             address: OnceLock::new(),
+            leaving: AtomicBool::new(false),
         }
     }
 
@@ -102,6 +109,36 @@ pub(super) struct Commission {
     pub(super) reservation: u128,
 }
 
+/// A commission that has its room and its place among the guests.
+pub(super) struct Admitted {
+    commission: Commission,
+    /// The cell of its last run.
+    previous: Option<Arc<dyn Control>>,
+}
+
+/// A start that has not succeeded. Dropped, its room is free again; a cell that waited here for
+/// this run goes on waiting, if its home knows of it.
+struct Unhosted<'a> {
+    cluster: Arc<Cluster>,
+    request: &'a Request,
+    supervised: bool,
+    kept: bool,
+}
+
+impl Drop for Unhosted<'_> {
+    fn drop(&mut self) {
+        if self.kept {
+            return;
+        }
+        let (actor, epoch) = (self.request.order.id, self.request.order.epoch);
+        self.cluster.release(actor, epoch);
+        match self.request.previous.as_ref().and_then(|child| child.control()) {
+            Some(control) => self.cluster.settle(actor, epoch, self.supervised, control),
+            None => self.cluster.retire_guest(actor, epoch),
+        }
+    }
+}
+
 impl Cluster {
     /// Holds room for an actor, or says why not.
     pub(super) fn reserve(
@@ -114,6 +151,9 @@ impl Cluster {
     ) -> Result<Verdict, String> {
         let hosting = &self.hosting;
         check(kind, demand, &hosting.kinds, &hosting.labels).map_err(|unfit| unfit.to_string())?;
+        if hosting.leaving.load(Ordering::SeqCst) {
+            return Err("the node is leaving".into());
+        }
         let now = self.membership.now();
         let verdict = {
             let mut books = hosting.books();
@@ -124,41 +164,46 @@ impl Cluster {
         Ok(verdict)
     }
 
-    /// Starts what was reserved, and returns when it is alive.
-    pub(super) async fn host(
-        self: Arc<Self>,
-        commission: Commission,
-    ) -> Result<Arc<dyn Control>, SpawnError> {
-        let Commission { seed, settings, mut order, home, reservation } = commission;
+    /// Gives up a reservation that will not be started.
+    pub(super) fn cancel(&self, reservation: u128) {
+        {
+            let mut books = self.hosting.books();
+            books.version += 1;
+            books.ledger.cancel(reservation);
+        }
+        self.publish();
+    }
+
+    /// Takes up what was reserved: from here on it can be told to end.
+    pub(super) fn admit(&self, commission: Commission) -> Result<Admitted, SpawnError> {
+        let Commission { home, reservation, order, .. } = &commission;
         let (actor, epoch) = (order.id, order.epoch);
-        let previous = self.make_way(actor, epoch)?;
+        let previous = self.make_way(actor, epoch).inspect_err(|_| self.cancel(*reservation))?;
         let now = self.membership.now();
-        let opened = self.hosting.books().ledger.start(now, reservation);
+        let opened = self.hosting.books().ledger.start(now, *reservation);
         opened.map_err(|why| SpawnError::Refused(why.to_string()))?;
-        let guest = Guest { control: None, home, epoch, sending: false, waiting: None };
+        let (home, sending, waiting) = (*home, false, None);
+        let guest = Guest { control: None, doom: None, home, epoch, sending, waiting };
         self.hosting.running().insert(actor, guest);
+        Ok(Admitted { commission, previous })
+    }
+
+    /// Starts what was admitted, and returns when it is alive.
+    pub(super) async fn host(self: Arc<Self>, admitted: Admitted) -> Result<(), SpawnError> {
+        let Admitted { commission, previous } = admitted;
+        let Commission { seed, settings, mut order, home, .. } = commission;
+        let (actor, epoch) = (order.id, order.epoch);
         let supervised = order.watch.is_some();
         let watch = HostWatch { cluster: Arc::downgrade(&self), home, supervised };
         order.watch = Some(Arc::new(watch));
         let previous = previous.map(|control| Arc::new(Local(control)) as Arc<_>);
         let request = Request { seed, settings, order, previous, avoid: Vec::new() };
-        let started = start_here(&self.engine, &request).await;
-        match started {
-            Ok(control) => {
-                self.settle(actor, epoch, supervised, control.clone());
-                Ok(control)
-            }
-            Err(error) => {
-                // A cell that waited here for this run goes on waiting, if its home knows of it.
-                self.release(actor, epoch);
-                if let Some(control) = &request.previous.and_then(|child| child.control()) {
-                    self.settle(actor, epoch, supervised, control.clone());
-                } else {
-                    self.hosting.running().remove(&actor);
-                }
-                Err(error)
-            }
-        }
+        let mut unhosted =
+            Unhosted { cluster: self.clone(), request: &request, supervised, kept: false };
+        let control = start_here(&self.engine, &request).await?;
+        unhosted.kept = true;
+        self.settle(actor, epoch, supervised, control);
+        Ok(())
     }
 
     /// The cell of the last run, if it waits here for the next; ends what is older (J-2).
@@ -188,14 +233,26 @@ impl Cluster {
         Ok(None)
     }
 
+    /// Enters a run that lives.
     fn settle(&self, actor: ActorId, epoch: Epoch, supervised: bool, control: Arc<dyn Control>) {
-        if let Some(guest) = self.hosting.running().get_mut(&actor) {
-            guest.control = Some(control.clone());
-        }
+        let mut running = self.hosting.running();
+        let Some(guest) = running.get_mut(&actor).filter(|guest| guest.epoch == epoch) else {
+            // It was let go of while it started.
+            drop(running);
+            return control.retire();
+        };
+        guest.control = Some(control.clone());
+        let doom = guest.doom.take();
         // One that nobody starts again may have ended before it was entered.
         if !supervised && !self.hosting.books().ledger.is_running(actor, epoch) {
-            self.hosting.running().remove(&actor);
+            running.remove(&actor);
             control.retire();
+        }
+        drop(running);
+        match doom {
+            Some((exit, true)) => control.kill(exit),
+            Some((exit, false)) => control.stop(exit),
+            None => {}
         }
     }
 
@@ -211,13 +268,20 @@ impl Cluster {
     /// Tells the others what this node has.
     pub(super) fn publish(&self) {
         let hosting = &self.hosting;
-        let (total, free) = {
-            let books = hosting.books();
-            (books.ledger.total(), books.ledger.free())
-        };
         let address = hosting.address.get().cloned().unwrap_or_default();
-        let record = record(total, free, hosting.kinds.clone(), hosting.labels.clone(), address);
-        self.gossip(Input::LocalRecord(record));
+        loop {
+            let (version, total, free) = {
+                let books = hosting.books();
+                (books.version, books.ledger.total(), books.ledger.free())
+            };
+            let (kinds, labels) = (hosting.kinds.clone(), hosting.labels.clone());
+            let record = record(total, free, kinds, labels, address.clone());
+            self.gossip(Input::LocalRecord(record));
+            // Of two that publish at once, the one with the older figures may have come last.
+            if hosting.books().version == version {
+                return;
+            }
+        }
     }
 
     /// Frees what was reserved and not started in time.
@@ -238,15 +302,34 @@ impl Cluster {
         }
     }
 
-    pub(super) fn end_guest(&self, actor: ActorId, exit: Exit, kill: bool) {
-        let control = self.hosting.running().get(&actor).and_then(|guest| guest.control.clone());
-        let control = control.or_else(|| self.engine.exported(actor).map(|i| i.control()));
-        let Some(control) = control else { return };
-        if kill { control.kill(exit) } else { control.stop(exit) }
+    /// Ends an actor: the run `epoch` of a guest, or whatever run there is.
+    pub(super) fn end_guest(&self, actor: ActorId, epoch: Option<Epoch>, exit: Exit, kill: bool) {
+        let control = match self.hosting.running().get_mut(&actor) {
+            Some(guest) if epoch.is_some_and(|epoch| epoch != guest.epoch) => return,
+            Some(guest) if guest.control.is_none() => {
+                // What is being started ends as soon as it lives; a kill need not wait for that.
+                guest.doom.get_or_insert_with(|| (exit.clone(), kill));
+                let planted = self.engine.exported(actor).filter(|_| kill);
+                planted.map(|inbound| inbound.control())
+            }
+            Some(guest) => guest.control.clone(),
+            None if epoch.is_some() => None,
+            None => self.engine.exported(actor).map(|inbound| inbound.control()),
+        };
+        match control {
+            Some(control) if kill => control.kill(exit),
+            Some(control) => control.stop(exit),
+            None => {}
+        }
     }
 
-    pub(super) fn retire_guest(&self, actor: ActorId) {
-        let guest = self.hosting.running().remove(&actor);
+    /// No run after `epoch` is started on this cell.
+    pub(super) fn retire_guest(&self, actor: ActorId, epoch: Epoch) {
+        let guest = {
+            let mut running = self.hosting.running();
+            let old = running.get(&actor).is_some_and(|guest| guest.epoch <= epoch);
+            if old { running.remove(&actor) } else { None }
+        };
         if let Some(control) = guest.and_then(|guest| guest.control) {
             control.retire();
         }
@@ -261,17 +344,42 @@ impl Cluster {
         }
         self.system.runtime().spawn(async move {
             tokio::time::sleep(ORPHAN_GRACE).await;
-            for actor in orphans {
+            for (actor, epoch) in orphans {
                 tracing::warn!(%actor, %home, "an actor ends: its home is dead");
-                cluster.end_guest(actor, Exit::Shutdown, false);
-                cluster.retire_guest(actor);
+                cluster.end_guest(actor, Some(epoch), Exit::Shutdown, false);
+                cluster.retire_guest(actor, epoch);
             }
         });
     }
 
-    fn guests_of(&self, home: NodeId) -> Vec<ActorId> {
+    fn guests_of(&self, home: NodeId) -> Vec<(ActorId, Epoch)> {
         let running = self.hosting.running();
-        running.iter().filter(|(_, guest)| guest.home == home).map(|(actor, _)| *actor).collect()
+        let guests = running.iter().filter(|(_, guest)| guest.home == home);
+        guests.map(|(actor, guest)| (*actor, guest.epoch)).collect()
+    }
+
+    /// Ends the guests of this node, which is leaving. Their homes hear of that, and of no end that
+    /// would mean that their work is done.
+    pub(super) async fn dismiss_guests(&self) {
+        self.hosting.leaving.store(true, Ordering::SeqCst);
+        let guests: Vec<_> = {
+            let running = self.hosting.running();
+            running.values().filter_map(|guest| guest.control.clone()).collect()
+        };
+        guests.iter().for_each(|control| control.stop(Exit::Shutdown));
+        if tokio::time::timeout(SHUTDOWN_DEFAULT, self.no_guests()).await.is_err() {
+            guests.iter().for_each(|control| control.kill(Exit::Killed));
+        }
+    }
+
+    async fn no_guests(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.hosting.books().ledger.counts().0 == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The others hold this node dead: its guests have been started elsewhere.
@@ -361,9 +469,14 @@ impl Watch for HostWatch {
             Notice::Ended { actor, epoch, exit } => {
                 cluster.release(actor, epoch);
                 if !self.supervised {
-                    cluster.retire_guest(actor);
+                    cluster.retire_guest(actor, epoch);
                 }
-                if self.home == cluster.id {
+                let dismissed = matches!(exit, Exit::Shutdown | Exit::Killed)
+                    && cluster.hosting.leaving.load(Ordering::SeqCst);
+                if dismissed && self.home != cluster.id {
+                    cluster.retire_guest(actor, epoch);
+                    cluster.changed.notify_waiters();
+                } else if self.home == cluster.id {
                     cluster.child_ended(actor, epoch, exit);
                 } else {
                     let runtime = cluster.system.runtime().clone();

@@ -16,7 +16,8 @@ use mobula_actors::{CallError, Why};
 
 use super::cluster::Cluster;
 use super::frames::{
-    self, CREDIT, CreditHead, GONE, GOSSIP, GoneHead, MESSAGE, MessageHead, REPLY, ReplyHead,
+    self, CREDIT, CreditHead, GONE, GOSSIP, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead,
+    REPLY, ReplyHead,
 };
 use crate::gossip::Input;
 use crate::net::{DialOutcome, Inbound, Link, Message};
@@ -62,6 +63,7 @@ impl Inbound for Door {
             REPLY => cluster.answered(from, message),
             CREDIT => cluster.funded(from, &message),
             GONE => cluster.not_there(from, &message),
+            HANDED => cluster.handed(from, &message),
             GOSSIP => {
                 cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
                 Some(())
@@ -70,7 +72,7 @@ impl Inbound for Door {
         };
         if understood.is_none() {
             tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
-            cluster.net(|net| net.close(&from.key, false));
+            cluster.net(|net| net.accuse(&from.key));
         }
     }
 }
@@ -131,8 +133,20 @@ impl Cluster {
 
     fn not_there(&self, from: NodeId, message: &Message) -> Option<()> {
         let (head, _) = frames::split::<GoneHead>(&message.head)?;
+        // The message that found nobody has spent its credit for nothing.
+        self.spending.granted(from, head.actor, 1);
         self.routes().not_there(head.actor, from);
         self.changed.notify_waiters();
+        Some(())
+    }
+
+    /// Somebody else answers a call of this node.
+    fn handed(&self, from: NodeId, message: &Message) -> Option<()> {
+        let (head, _) = frames::split::<HandedHead>(&message.head)?;
+        self.calls.handed_on(head.number, from, head.to);
+        if self.membership.is_gone(head.to) {
+            self.calls.disconnected(head.to);
+        }
         Some(())
     }
 

@@ -247,7 +247,8 @@ impl Cluster {
                 self.fenced();
             }
             Event::Violation { from } => {
-                tracing::warn!(%from, "a peer sent a malformed gossip frame");
+                tracing::warn!(%from, "a member sent a malformed gossip frame: it is cut off");
+                self.net(|net| net.accuse(&from));
             }
             _ => {}
         }

@@ -81,9 +81,12 @@ struct Inner {
     trees: Mutex<Vec<Tree>>,
     #[cfg(feature = "net")]
     cluster: Option<builder::Clustered>,
-    /// Taken by the end of the node, which must not wait for it inside a runtime.
-    runtime: Mutex<Option<Runtime>>,
+    runtime: Mutex<System>,
 }
+
+/// The runtime of what must go on when actors keep theirs busy. It ends without being waited for,
+/// which inside another runtime nobody may do, also when a start fails half-way.
+struct System(Option<Runtime>);
 
 impl Node {
     /// A node on its own: actors, names and supervision, and no network.
@@ -93,14 +96,10 @@ impl Node {
     #[must_use]
     pub fn local() -> Self {
         let engine = Engine::new(1, Handle::current());
-        let (runtime, system) = match system_runtime() {
-            Ok(runtime) => {
-                let system = engine.beside(runtime.handle().clone());
-                (Some(runtime), system)
-            }
-            // Without a thread for a runtime of their own, supervisors share the user's.
-            Err(_) => (None, engine.clone()),
-        };
+        // Without a thread for a runtime of their own, supervisors share the user's.
+        let runtime = System::start().unwrap_or(System(None));
+        let system =
+            runtime.handle().map_or_else(|| engine.clone(), |handle| engine.beside(handle));
         Self(Arc::new(Inner {
             spawner: Arc::new(engine.clone()),
             engine,
@@ -165,6 +164,10 @@ impl Node {
         for tree in trees.iter().rev() {
             tree.stop(STOP_TIMEOUT).await;
         }
+        #[cfg(feature = "net")]
+        if let Some(clustered) = &self.0.cluster {
+            clustered.dismiss_guests().await;
+        }
         self.0.engine.stop();
         #[cfg(feature = "net")]
         if let Some(clustered) = &self.0.cluster {
@@ -177,15 +180,35 @@ impl Node {
 /// How long a tree may take to stop before what is left of it is killed.
 pub const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(25);
 
-fn system_runtime() -> std::io::Result<Runtime> {
-    Builder::new_multi_thread().worker_threads(1).thread_name("mobula-system").enable_all().build()
+impl System {
+    fn start() -> std::io::Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(1)
+            .thread_name("mobula-system")
+            .enable_all()
+            .build()
+            .map(Some)
+            .map(Self)
+    }
+
+    fn handle(&self) -> Option<Handle> {
+        self.0.as_ref().map(|runtime| runtime.handle().clone())
+    }
+}
+
+impl Drop for System {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 impl Inner {
     fn end(&self) {
-        if let Some(runtime) = self.runtime.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            runtime.shutdown_background();
-        }
+        let mut runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(std::mem::replace(&mut *runtime, System(None)));
     }
 }
 

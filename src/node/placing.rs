@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
-use mobula_actors::id::{ActorId, NodeId};
+use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{Child, Local, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
@@ -63,14 +63,20 @@ impl Placer {
         }
         let (actor, epoch) = (request.order.id, request.order.epoch);
         self.cluster.children.ordered(actor, epoch, request.order.watch.clone());
-        let node = match self.again(&request).await {
+        let cluster = self.cluster.clone();
+        let mut unfinished = Unfinished { cluster, actor, epoch, at: None, finished: false };
+        let node = match self.again(&request, &mut unfinished).await {
             Some(started) => started?,
-            None => self.find_node(&request).await?,
+            None => self.find_node(&request, &mut unfinished).await?,
         };
         if !self.cluster.children.started(actor, epoch, node) {
-            self.cluster.tell(node, NodeMsg::End { actor, exit: Exit::Killed, kill: true });
             return Err(SpawnError::Start(Exit::Killed));
         }
+        if self.cluster.membership.is_gone(node) {
+            // It died between its answer and now, and those who were told did not find this run.
+            self.cluster.children_node_is_dead(node);
+        }
+        unfinished.finished();
         self.cluster.changed.notify_waiters();
         Ok(self.started(&carrier, &request, node))
     }
@@ -96,26 +102,36 @@ impl Placer {
         let address = Address { actor, epoch, node, home: self.cluster.id };
         let site = Site { control: None, cluster: Some((carrier.clone(), address)) };
         let reference = request.seed.refer(&carrier.engine(), &site);
-        let child = Placed { cluster: self.cluster.clone(), actor, node };
+        let child = Placed { cluster: self.cluster.clone(), actor, epoch, node };
         Started { child: Arc::new(child), reference }
     }
 
     /// Starts another run where the last one was (L-2); `None` if it cannot go on there.
-    async fn again(&self, request: &Request) -> Option<Result<NodeId, SpawnError>> {
+    async fn again(
+        &self,
+        request: &Request,
+        unfinished: &mut Unfinished,
+    ) -> Option<Result<NodeId, SpawnError>> {
         let node = request.previous.as_ref()?.node().unwrap_or(self.cluster.id);
         let reservation = self.choice().next_reservation(self.cluster.id);
         match self.reserve(node, reservation, request).await {
             Ok(Ok(Verdict::Granted { .. })) => {
+                unfinished.at = Some(node);
                 Some(self.start_at(node, reservation, request).await.map(|()| node))
             }
             _ => {
-                self.cluster.tell(node, NodeMsg::Retire { actor: request.order.id });
+                let (actor, epoch) = (request.order.id, request.order.epoch);
+                self.cluster.tell(node, NodeMsg::Retire { actor, epoch });
                 None
             }
         }
     }
 
-    async fn find_node(&self, request: &Request) -> Result<NodeId, SpawnError> {
+    async fn find_node(
+        &self,
+        request: &Request,
+        unfinished: &mut Unfinished,
+    ) -> Result<NodeId, SpawnError> {
         let wanted = crate::placement::Request {
             kind: request.seed.kind().to_owned(),
             demand: request.settings.demand.clone(),
@@ -134,6 +150,7 @@ impl Placer {
             };
             match self.reserve(node, reservation, request).await {
                 Ok(Ok(Verdict::Granted { .. })) => {
+                    unfinished.at = Some(node);
                     return self.start_at(node, reservation, request).await.map(|()| node);
                 }
                 Ok(Ok(Verdict::Rejected { free, .. })) => {
@@ -183,29 +200,18 @@ impl Placer {
         reservation: u128,
         request: &Request,
     ) -> Result<(), SpawnError> {
-        let actor = request.order.id;
-        let mut unfinished = Unfinished { cluster: self.cluster.clone(), node, actor, over: false };
-        let started = if node == self.cluster.id {
-            self.start_here(reservation, request).await
-        } else {
-            self.start_there(node, reservation, request).await
-        };
-        // A node that gave no answer may have started it after all (L-1).
-        unfinished.over = !matches!(&started, Err(SpawnError::Node(CallError::Unknown(_))));
-        started
-    }
-
-    async fn start_here(&self, reservation: u128, request: &Request) -> Result<(), SpawnError> {
-        let commission = Commission {
-            seed: request.seed.clone(),
-            settings: request.settings.clone(),
-            order: request.order.clone(),
-            home: self.cluster.id,
-            reservation,
-        };
-        // In a task of its own, so that the books are kept also when the request is given up.
-        let host = self.cluster.system.runtime().spawn(self.cluster.clone().host(commission));
-        host.await.unwrap_or(Err(SpawnError::Stopping)).map(|_| ())
+        if node == self.cluster.id {
+            let commission = Commission {
+                seed: request.seed.clone(),
+                settings: request.settings.clone(),
+                order: request.order.clone(),
+                home: self.cluster.id,
+                reservation,
+            };
+            let admitted = self.cluster.admit(commission)?;
+            return self.cluster.clone().host(admitted).await;
+        }
+        self.start_there(node, reservation, request).await
     }
 
     async fn start_there(
@@ -270,22 +276,37 @@ impl Choice {
     }
 }
 
-/// A start whose outcome is not known. Given up, it ends what may have come to life.
+/// A placement that has not succeeded yet. Dropped, what it may have left elsewhere is told to end
+/// (L-1), and whoever looked for an actor that was never alive is told that there is none.
 struct Unfinished {
     cluster: Arc<Cluster>,
-    node: NodeId,
     actor: ActorId,
-    over: bool,
+    epoch: Epoch,
+    /// The node that was asked to start it.
+    at: Option<NodeId>,
+    finished: bool,
+}
+
+impl Unfinished {
+    fn finished(mut self) {
+        self.finished = true;
+    }
 }
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        if self.over {
+        if self.finished {
             return;
         }
-        let (actor, exit) = (self.actor, Exit::Killed);
-        self.cluster.tell(self.node, NodeMsg::End { actor, exit, kill: true });
-        self.cluster.tell(self.node, NodeMsg::Retire { actor });
+        let Self { cluster, actor, epoch, at, .. } = self;
+        cluster.children.not_started(*actor, *epoch);
+        // On this node the start itself leaves nothing behind.
+        if let Some(node) = at.filter(|node| *node != cluster.id) {
+            let (actor, epoch) = (*actor, *epoch);
+            let end = NodeMsg::End { actor, epoch: Some(epoch), exit: Exit::Killed, kill: true };
+            cluster.tell(node, end);
+            cluster.tell(node, NodeMsg::Retire { actor, epoch });
+        }
     }
 }
 
@@ -307,6 +328,7 @@ impl Spawner for NodeSpawner {
 struct Placed {
     cluster: Arc<Cluster>,
     actor: ActorId,
+    epoch: Epoch,
     node: NodeId,
 }
 
@@ -316,16 +338,19 @@ impl Child for Placed {
     }
 
     fn stop(&self, exit: Exit) {
-        self.cluster.tell(self.node, NodeMsg::End { actor: self.actor, exit, kill: false });
+        let (actor, epoch) = (self.actor, Some(self.epoch));
+        self.cluster.tell(self.node, NodeMsg::End { actor, epoch, exit, kill: false });
     }
 
     fn kill(&self) {
-        let exit = Exit::Killed;
-        self.cluster.tell(self.node, NodeMsg::End { actor: self.actor, exit, kill: true });
+        let (actor, epoch) = (self.actor, Some(self.epoch));
+        self.cluster.tell(self.node, NodeMsg::End { actor, epoch, exit: Exit::Killed, kill: true });
     }
 
+    /// Who looks for the child from now on waits for its next run.
     fn retire(&self) {
-        self.cluster.tell(self.node, NodeMsg::Retire { actor: self.actor });
+        let (actor, epoch) = (self.actor, self.epoch);
+        self.cluster.tell(self.node, NodeMsg::Retire { actor, epoch });
     }
 
     fn forget(&self) {

@@ -35,10 +35,10 @@ pub(super) enum NodeMsg {
     },
     /// Start what was reserved.
     Start(Box<StartOrder>),
-    /// End an actor.
-    End { actor: ActorId, exit: Exit, kill: bool },
-    /// An actor will not be started again.
-    Retire { actor: ActorId },
+    /// End an actor: this run of it, or whichever there is.
+    End { actor: ActorId, epoch: Option<Epoch>, exit: Exit, kill: bool },
+    /// No run after this one is started on the actor's cell.
+    Retire { actor: ActorId, epoch: Epoch },
     /// Where is an actor whose home you are?
     Locate { actor: ActorId, reply: Reply<Located> },
     /// Tell `watcher` when the present run of an actor ends.
@@ -72,6 +72,10 @@ pub(super) struct StartOrder {
     pub(super) started: Reply<Result<(), SpawnError>>,
 }
 
+/// Questions that wait for the node. Enough for every actor of a node to end at once: what is only
+/// told, as the end of a watched run, is not told again.
+pub(super) const SERVICE_MESSAGES_MAX: usize = 65_536;
+
 /// The actor behind [`NodeMsg`].
 pub(super) struct Service(Weak<Cluster>);
 
@@ -93,8 +97,10 @@ impl Actor for Service {
                 verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
             }
             NodeMsg::Start(order) => start(cluster, *order),
-            NodeMsg::End { actor, exit, kill } => cluster.end_guest(actor, exit, kill),
-            NodeMsg::Retire { actor } => cluster.retire_guest(actor),
+            NodeMsg::End { actor, epoch, exit, kill } => {
+                cluster.end_guest(actor, epoch, exit, kill);
+            }
+            NodeMsg::Retire { actor, epoch } => cluster.retire_guest(actor, epoch),
             NodeMsg::Locate { actor, reply } => cluster.children.locate(actor, reply),
             NodeMsg::Watch { actor, watcher, number } => watch(&cluster, actor, watcher, number),
             NodeMsg::Fired { number, down } => cluster.watch_fired(number, down),
@@ -115,11 +121,19 @@ impl Actor for Service {
 fn start(cluster: Arc<Cluster>, order: StartOrder) {
     let commission = match commission(&cluster, &order) {
         Ok(commission) => commission,
-        Err(why) => return order.started.send(Err(SpawnError::Refused(why))),
+        Err(why) => {
+            cluster.cancel(order.reservation);
+            return order.started.send(Err(SpawnError::Refused(why)));
+        }
+    };
+    // Entered before the next message is looked at, which may be its end.
+    let admitted = match cluster.admit(commission) {
+        Ok(admitted) => admitted,
+        Err(why) => return order.started.send(Err(why)),
     };
     let (started, runtime) = (order.started, cluster.system.runtime().clone());
     runtime.spawn(async move {
-        started.send(cluster.host(commission).await.map(|_| ()));
+        started.send(cluster.host(admitted).await);
     });
 }
 

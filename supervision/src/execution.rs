@@ -168,7 +168,10 @@ impl Supervisor {
 fn exit_of(error: &SpawnError) -> Exit {
     match error {
         SpawnError::Start(exit) => exit.clone(),
-        SpawnError::NoCapacity(_) | SpawnError::Node(_) => Exit::NoCapacity(error.to_string()),
+        // No fault of the child's: a node that leaves, or died, took it.
+        SpawnError::NoCapacity(_) | SpawnError::Node(_) | SpawnError::Stopping => {
+            Exit::NoCapacity(error.to_string())
+        }
         _ => Exit::InitFailed(Fault::new(error.to_string())),
     }
 }

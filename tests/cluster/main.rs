@@ -2,5 +2,15 @@
 
 #![allow(unreachable_pub)] // A test exports nothing: `pub` marks what its modules share.
 
+mod calls;
+mod deaths;
+mod flow;
+mod lives;
+mod monitors;
+mod moves;
+mod places;
+mod process;
+mod puppet;
 mod remote;
+mod strangers;
 mod support;

@@ -4,31 +4,60 @@ use std::time::Duration;
 
 use mobula::net::{Allowlist, Identity};
 use mobula::node::{Node, NodeBuilder, Standing};
+use mobula::placement::Capacity;
 
 /// Longer than anything here takes; reached only by what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+/// What happens at once happens in far less than this, and far less than any deadline here.
+pub const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// `n` nodes that are each other's members, built by `build` from their number, all alive in each
-/// other's eyes.
-pub async fn cluster(n: usize, build: impl Fn(usize, NodeBuilder) -> NodeBuilder) -> Vec<Node> {
+/// Eight cores, room for a thousand actors.
+pub const ROOMY: Capacity = Capacity {
+    cpu_milli: 8_000,
+    memory_bytes: 1 << 30,
+    gpu_milli: 0,
+    vram_bytes: 0,
+    actors: 1_000,
+};
+
+/// Keys that are each other's members.
+pub fn members(n: usize) -> (Vec<Identity>, Allowlist) {
     let keys: Vec<Identity> = (0..n).map(|_| Identity::generate()).collect();
     let mut members = Allowlist::new();
     for key in &keys {
         members.insert(key.peer_key()).unwrap();
     }
+    (keys, members)
+}
+
+/// A member that listens on loopback and joins the cluster of `seed`.
+pub fn member(key: Identity, members: &Allowlist, seed: Option<&Node>) -> NodeBuilder {
+    Node::builder()
+        .key(key)
+        .members(members.clone())
+        .listen("/ip4/127.0.0.1/tcp/0")
+        .capacity(ROOMY)
+        .join(seed.map(|seed| seed.addresses()[0].clone()))
+}
+
+/// `n` nodes that are each other's members, built by `build` from their number, all alive in each
+/// other's eyes.
+pub async fn cluster(n: usize, build: impl Fn(usize, NodeBuilder) -> NodeBuilder) -> Vec<Node> {
+    let (keys, list) = members(n);
     let mut nodes: Vec<Node> = Vec::new();
     for (i, key) in keys.into_iter().enumerate() {
-        let builder = Node::builder()
-            .key(key)
-            .members(members.clone())
-            .listen("/ip4/127.0.0.1/tcp/0")
-            .join(nodes.first().map(|first| first.addresses()[0].clone()));
+        let builder = member(key, &list, nodes.first());
         nodes.push(build(i, builder).start().await.unwrap());
     }
-    for node in &nodes {
+    all_see(&nodes, n).await;
+    nodes
+}
+
+/// Waits until all of `nodes` see `n` living ones.
+pub async fn all_see(nodes: &[Node], n: usize) {
+    for node in nodes {
         assert!(sees(node, n).await, "{node:?} does not see {n} nodes: {:?}", node.members());
     }
-    nodes
 }
 
 /// Whether `node` sees `n` living nodes with their records, within the patience.
@@ -38,4 +67,15 @@ pub async fn sees(node: &Node, n: usize) -> bool {
         alive.count() == n
     })
     .await
+}
+
+/// Waits for what announces itself to nobody.
+pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut interval = tokio::time::interval(Duration::from_millis(5));
+        while !holds() {
+            interval.tick().await;
+        }
+    });
+    assert!(waited.await.is_ok(), "never: {what}");
 }

@@ -1,0 +1,116 @@
+//! Placement with real nodes: spread, refusals, and books that balance.
+
+use std::time::Instant;
+
+use futures::future::join_all;
+use mobula::placement::Capacity;
+use mobula::prelude::*;
+
+use crate::puppet::{Make, Msg, Puppet};
+use crate::support::{AT_ONCE, PATIENCE, ROOMY, cluster, eventually};
+
+const CORE: u64 = 1_000;
+
+fn needing(cores: f32) -> Spec<Puppet> {
+    Puppet::spec(Make::Plain).needs(Demand::cpu(cores)).anywhere()
+}
+
+/// Thousandths of cores in use on each node, by its own record.
+fn used(nodes: &[Node]) -> Vec<u64> {
+    let own = |node: &Node| node.members()[0].cpu_milli;
+    nodes.iter().map(own).map(|(total, free)| total - free).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn twelve_actors_spread_over_three_nodes() {
+    let nodes = cluster(3, |_, builder| builder.host::<Puppet>()).await;
+    let mut actors: Vec<ActorRef<Msg>> = Vec::new();
+    for _ in 0..12 {
+        actors.push(nodes[0].spawn(needing(1.0)).await.unwrap());
+    }
+    eventually("all are in the records", || used(&nodes).iter().sum::<u64>() == 12 * CORE).await;
+    let used = used(&nodes);
+    assert!(used.iter().all(|&cpu| (2 * CORE..=8 * CORE).contains(&cpu)), "{used:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_forbidden_label_is_respected() {
+    let label = |i, builder: mobula::node::NodeBuilder| match i {
+        0 => builder.host::<Puppet>().label("source"),
+        _ => builder.host::<Puppet>(),
+    };
+    let nodes = cluster(2, label).await;
+    for _ in 0..6 {
+        let demand = Demand::cpu(1.0).without_label("source");
+        nodes[0].spawn(Puppet::spec(Make::Plain).needs(demand).anywhere()).await.unwrap();
+    }
+    eventually("all are in the records", || used(&nodes) == [0, 6 * CORE]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_demand_that_no_node_can_ever_hold_fails_at_once_and_says_what_is_missing() {
+    let nodes = cluster(2, |_, builder| builder.host::<Puppet>()).await;
+    let asked = Instant::now();
+    let refused = nodes[0].spawn(needing(1_000.0)).await.unwrap_err();
+    assert!(asked.elapsed() < AT_ONCE);
+    assert!(matches!(&refused, SpawnError::NoCapacity(text) if text.contains("cpu")), "{refused}");
+}
+
+/// P-1 of placement, with real nodes: what runs never exceeds what there is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_spawns_at_once_from_three_nodes_oversubscribe_none() {
+    let nodes = cluster(3, |_, builder| {
+        builder.host::<Puppet>().capacity(Capacity { cpu_milli: 10_000, ..ROOMY })
+    })
+    .await;
+    let spawns = (0..100).map(|i| nodes[i % 3].spawn(needing(1.0)));
+    let spawned = tokio::time::timeout(PATIENCE, join_all(spawns)).await.unwrap();
+    let alive: Vec<_> = spawned.iter().flatten().collect();
+    assert_eq!(alive.len(), 30, "as many as there is room for, and no more");
+    for actor in alive {
+        actor.call(Msg::Where).within(PATIENCE).await.unwrap();
+    }
+    for refused in spawned.iter().filter_map(|spawn| spawn.as_ref().err()) {
+        assert!(matches!(refused, SpawnError::NoCapacity(_)), "{refused}");
+    }
+    eventually("all is in use", || used(&nodes) == [10 * CORE; 3]).await;
+    spawned.iter().flatten().for_each(ActorRef::stop);
+    eventually("all is free again", || used(&nodes) == [0; 3]).await;
+}
+
+/// J-1, L-1: what a start that failed had reserved is free again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_start_that_fails_leaves_nothing_behind() {
+    let nodes = cluster(2, |_, builder| builder.host::<Puppet>()).await;
+    for _ in 0..10 {
+        let spec = Puppet::spec(Make::Stillborn).needs(Demand::cpu(5.0)).anywhere();
+        let failed = nodes[0].spawn(spec).await.unwrap_err();
+        assert!(matches!(failed, SpawnError::Start(Exit::InitFailed(_))), "{failed}");
+    }
+    eventually("all is free", || used(&nodes) == [0, 0]).await;
+}
+
+/// L-1: a spawn that is given up half-way leaves no actor.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn spawns_that_are_dropped_leave_nothing_behind() {
+    let nodes = cluster(2, |_, builder| builder.host::<Puppet>()).await;
+    for polls in 0..40 {
+        let there = nodes[1].id().unwrap();
+        let spec = Puppet::spec(Make::Plain).needs(Demand::cpu(0.1)).on(there);
+        let mut spawn = std::pin::pin!(nodes[0].spawn(spec));
+        for _ in 0..polls {
+            if futures::FutureExt::now_or_never(&mut spawn).is_some() {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+    // Those that came to life while they were being given up have been told to end; those that
+    // did came back as references, whose actors live on: they were not given up.
+    let node = &nodes[1];
+    let free = |node: &Node| {
+        let (total, free) = node.members()[0].cpu_milli;
+        total == free
+    };
+    eventually("all is free", || free(node)).await;
+}
