@@ -80,7 +80,7 @@ impl Children {
         let never =
             |child: &Child| child.epoch == epoch && (child.watch.is_none() || epoch <= Epoch(1));
         if self.children().get(&actor).is_some_and(never) {
-            self.retire(actor);
+            self.forget(actor);
         }
     }
 
