@@ -312,6 +312,7 @@ async fn a_queued_message_of_another_node_answers_rejected_when_its_actor_ends()
     assert_eq!(soon(queued).await.unwrap(), Err(CallError::Rejected(Why::Stopped)));
 }
 
+// NA-2
 #[tokio::test]
 async fn a_message_to_an_actor_that_is_not_listed_is_rejected() {
     let [here, there] = nodes();
