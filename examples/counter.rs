@@ -9,6 +9,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use mobula::net::{Allowlist, Identity};
+use mobula::node::Member;
 use mobula::prelude::*;
 
 #[derive(Serialize, Deserialize)] // only to leave the node
@@ -65,10 +66,13 @@ async fn on_another_node() -> Result<(), Box<dyn Error>> {
     let first = first.start().await?;
     let second = second.join(first.addresses()).host::<Counter>().start().await?;
 
-    let met = first.until(Duration::from_secs(10), |members| members.len() == 2).await;
-    let place = second.id().filter(|_| met).ok_or("the nodes did not meet within 10 s")?;
-    let counter = first.spawn(Counter::spec(0).on(place)).await?;
-    println!("the counter {} runs on node {place}", counter.id());
+    // Once a node is seen to host counters, they can be placed there.
+    let hosts = |m: &Member| m.kinds.iter().any(|kind| kind == Counter::NAME);
+    if !first.until(Duration::from_secs(10), |members| members.iter().any(hosts)).await {
+        return Err("no node offered to host a counter within 10 s".into());
+    }
+    let counter = first.spawn(Counter::spec(0).anywhere()).await?;
+    println!("the counter {} runs on the second node", counter.id());
     count(&counter).await?;
     second.stop().await;
     first.stop().await;

@@ -38,6 +38,9 @@ const FORBIDDEN: [(&str, &[&str]); 9] = [
     ("supervision/src/strategy.rs", &["tokio", "Instant", "SystemTime", "HashMap"]),
 ];
 
+/// The folders of the repository; others may lie in a checkout.
+const FOLDERS: [&str; 7] = [".ci", "actors", "benches", "examples", "src", "supervision", "tests"];
+
 /// The most lines of a source file, its tests included.
 const LINES_MAX: usize = 500;
 
@@ -188,12 +191,12 @@ fn every_invariant_that_the_architecture_names_exists() {
 fn no_file_names_a_place_on_somebodys_machine() {
     let places = ["home", "root", "work", "Users", "tmp"].map(|place| format!("/{place}/"));
     let index = "registry+https://github.com/rust-lang/crates.io-index";
-    for source in files(Path::new("."), &|name| !name.ends_with(".lock")) {
+    for source in everything(&|name| !name.ends_with(".lock")) {
         for place in &places {
             assert!(!source.text.contains(place), "{} names {place}", source.path);
         }
     }
-    for lock in files(Path::new("."), &|name| name.ends_with(".lock")) {
+    for lock in everything(&|name| name.ends_with(".lock")) {
         let sources = lock.text.lines().filter(|line| line.starts_with("source = "));
         for line in sources {
             assert_eq!(line, format!("source = {index:?}"), "{}", lock.path);
@@ -423,6 +426,17 @@ fn rust_files(places: &[&str]) -> Vec<Source> {
     found
 }
 
+/// The text files of the repository whose names are `wanted`.
+fn everything(wanted: &dyn Fn(&str) -> bool) -> Vec<Source> {
+    let entries = fs::read_dir(env!("CARGO_MANIFEST_DIR")).unwrap();
+    let entries = entries.map(|entry| entry.unwrap().path());
+    let ours = |path: &PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        name != ".git" && (path.is_file() || FOLDERS.contains(&name.as_str()))
+    };
+    entries.filter(ours).flat_map(|path| files(&path, wanted)).collect()
+}
+
 /// The text files under `place` whose names are `wanted`, without build outputs.
 fn files(place: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<Source> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -431,14 +445,13 @@ fn files(place: &Path, wanted: &dyn Fn(&str) -> bool) -> Vec<Source> {
     while let Some(path) = open.pop() {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            let skipped = path != root && (name == "target" || name == ".git");
-            let entries = (!skipped).then(|| fs::read_dir(&path).unwrap());
+            let entries = (name != "target").then(|| fs::read_dir(&path).unwrap());
             open.extend(entries.into_iter().flatten().map(|entry| entry.unwrap().path()));
         } else if wanted(&name) {
             // What is not text has no lines to look at.
             let Ok(text) = fs::read_to_string(&path) else { continue };
             let path = path.strip_prefix(root).unwrap_or(&path);
-            let path = path.to_string_lossy().replace('\\', "/").replace("./", "");
+            let path = path.to_string_lossy().replace('\\', "/");
             found.push(Source { path, text });
         }
     }

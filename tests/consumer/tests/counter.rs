@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use mobula::net::{Allowlist, Identity};
+use mobula::node::Member;
 use mobula::prelude::*;
 use mobula_consumer::{Counter, CounterMsg, add_twice};
 
@@ -15,10 +16,12 @@ async fn the_counter_counts_on_one_node() {
     let node = Node::local();
     let counter = node.spawn(Counter::spec(1)).await.unwrap();
     assert_eq!(add_twice(&counter).await.unwrap(), 11);
-    node.stop().await;
+    counter.stop();
+    let stopped = counter.call(CounterMsg::Get).await;
+    assert_eq!(stopped, Err(CallError::Rejected(Why::Stopped)));
     let refused = counter.cast(CounterMsg::Add(1)).unwrap_err();
-    assert_eq!(refused.why, Why::Stopped, "and the message came back");
-    assert!(matches!(refused.message, CounterMsg::Add(1)));
+    assert!(matches!(refused.message, CounterMsg::Add(1)), "the message comes back");
+    node.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -40,7 +43,9 @@ async fn the_counter_counts_on_another_node_with_keys_and_members_in_files() {
     });
     let a = a.start().await.unwrap();
     let b = b.join(a.addresses()).start().await.unwrap();
-    assert!(a.until(PATIENCE, |members| members.len() == 2).await, "{:?}", a.members());
+    let hosts = |m: &Member| m.kinds.iter().any(|kind| kind == Counter::NAME);
+    let both = a.until(PATIENCE, |members| members.iter().filter(|m| hosts(m)).count() == 2).await;
+    assert!(both, "{:?}", a.members());
 
     let counter = a.spawn(Counter::spec(1).on(b.id().unwrap())).await.unwrap();
     assert_eq!(add_twice(&counter).await.unwrap(), 11);
