@@ -51,7 +51,6 @@ pub struct Latency {
 
 impl Latency {
     /// From a histogram of microseconds; none when it is empty.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a run on a cluster asks"))]
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
         (!histogram.is_empty()).then(|| Self {
             p50: histogram.value_at_quantile(0.5),
@@ -91,7 +90,6 @@ impl Report {
 
     /// Whether the run agrees with the oracle bit for bit, with nothing lost and nothing counted
     /// twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a run on a cluster asks"))]
     pub fn is_exact(&self) -> bool {
         let agrees = self.digest.is_some() && self.digest == self.oracle_digest;
         agrees && self.lost == 0 && self.duplicated == 0

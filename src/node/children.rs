@@ -75,7 +75,7 @@ impl Children {
     }
 
     /// There will be no more runs.
-    pub(super) fn retire(&self, actor: ActorId) {
+    pub(super) fn forget(&self, actor: ActorId) {
         let child = self.children().remove(&actor);
         let waiting = child.map(|child| child.waiting).unwrap_or_default();
         waiting.into_iter().for_each(|reply| reply.send(Located::Ended));

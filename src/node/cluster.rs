@@ -139,7 +139,9 @@ impl Cluster {
 
     /// Tells a node's own actor something, waiting for a connection if need be.
     pub(super) fn tell(&self, node: NodeId, message: NodeMsg) {
-        let Some(service) = self.service(node) else { return };
+        let Some(service) = self.service(node).filter(|_| !self.membership.is_gone(node)) else {
+            return;
+        };
         let Err(refused) = service.cast(message) else { return };
         self.system.runtime().spawn(async move {
             if let Err(refused) = service.send(refused.message).await {

@@ -183,24 +183,29 @@ impl Placer {
         reservation: u128,
         request: &Request,
     ) -> Result<(), SpawnError> {
-        if node == self.cluster.id {
-            let commission = Commission {
-                seed: request.seed.clone(),
-                settings: request.settings.clone(),
-                order: request.order.clone(),
-                home: self.cluster.id,
-                reservation,
-            };
-            return self.cluster.clone().host(commission).await.map(|_| ());
-        }
-        let started = self.start_there(node, reservation, request).await;
-        if let Err(SpawnError::Node(CallError::Unknown(_))) = &started {
-            // It may have come to life after all (L-1).
-            let (actor, exit) = (request.order.id, Exit::Killed);
-            self.cluster.tell(node, NodeMsg::End { actor, exit, kill: true });
-            self.cluster.tell(node, NodeMsg::Retire { actor });
-        }
+        let actor = request.order.id;
+        let mut unfinished = Unfinished { cluster: self.cluster.clone(), node, actor, over: false };
+        let started = if node == self.cluster.id {
+            self.start_here(reservation, request).await
+        } else {
+            self.start_there(node, reservation, request).await
+        };
+        // A node that gave no answer may have started it after all (L-1).
+        unfinished.over = !matches!(&started, Err(SpawnError::Node(CallError::Unknown(_))));
         started
+    }
+
+    async fn start_here(&self, reservation: u128, request: &Request) -> Result<(), SpawnError> {
+        let commission = Commission {
+            seed: request.seed.clone(),
+            settings: request.settings.clone(),
+            order: request.order.clone(),
+            home: self.cluster.id,
+            reservation,
+        };
+        // In a task of its own, so that the books are kept also when the request is given up.
+        let host = self.cluster.system.runtime().spawn(self.cluster.clone().host(commission));
+        host.await.unwrap_or(Err(SpawnError::Stopping)).map(|_| ())
     }
 
     async fn start_there(
@@ -265,6 +270,25 @@ impl Choice {
     }
 }
 
+/// A start whose outcome is not known. Given up, it ends what may have come to life.
+struct Unfinished {
+    cluster: Arc<Cluster>,
+    node: NodeId,
+    actor: ActorId,
+    over: bool,
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        if self.over {
+            return;
+        }
+        let (actor, exit) = (self.actor, Exit::Killed);
+        self.cluster.tell(self.node, NodeMsg::End { actor, exit, kill: true });
+        self.cluster.tell(self.node, NodeMsg::Retire { actor });
+    }
+}
+
 /// The spawner that supervisors of this node use.
 #[derive(Clone)]
 pub(super) struct NodeSpawner(pub(super) Arc<Placer>);
@@ -301,8 +325,11 @@ impl Child for Placed {
     }
 
     fn retire(&self) {
-        self.cluster.children.retire(self.actor);
         self.cluster.tell(self.node, NodeMsg::Retire { actor: self.actor });
+    }
+
+    fn forget(&self) {
+        self.cluster.children.forget(self.actor);
         self.cluster.changed.notify_waiters();
     }
 

@@ -122,7 +122,8 @@ impl SupervisorSpec {
     }
 
     /// Adds a supervisor as a child. It has as long to stop as its children need. Its children are
-    /// found under `id/` and their own ids.
+    /// found under `id/` and their own ids. When it is started again its children are new actors;
+    /// temporary ones, whose arguments are used by their only start, then make that start fail.
     #[must_use]
     pub fn supervisor(mut self, id: impl Into<String>, spec: Self) -> Self {
         self.children.push(ChildSpec { id: id.into(), body: Body::Supervisor(spec) });
