@@ -167,7 +167,10 @@ impl<A: Actor> Context<A> {
 
     /// Delivers `notice(sequence)` each time the supervisor holds a checkpoint of this run: what
     /// it covers will survive the node.
-    pub fn on_checkpoint_stored(&mut self, notice: impl FnMut(u64) -> A::Msg + Send + Sync + 'static) {
+    pub fn on_checkpoint_stored(
+        &mut self,
+        notice: impl FnMut(u64) -> A::Msg + Send + Sync + 'static,
+    ) {
         self.checkpoint.on_stored = Some(Box::new(notice));
     }
 }

@@ -72,7 +72,8 @@ impl Crew {
             .await
             .map_err(CrewError::First)?;
         let seed = first.addresses().into_iter().next().unwrap_or_default();
-        let worker = |(i, identity)| Worker { name: format!("node-{}", i + 2), identity, child: None };
+        let worker =
+            |(i, identity)| Worker { name: format!("node-{}", i + 2), identity, child: None };
         let workers = identities.enumerate().map(worker).collect();
         let mut crew = Self { first, workers, members, seed };
         for at in 0..crew.workers.len() {
@@ -131,7 +132,9 @@ impl Crew {
                     Ok(view) if is_back(&view) => break,
                     _ if left().is_zero() => return Err(CrewError::Apart),
                     // A life that is over has no view.
-                    Err(_) if !self.first.members().iter().any(|m| m.node == other && hosts(&m)) => {
+                    Err(_)
+                        if !self.first.members().iter().any(|m| m.node == other && hosts(&m)) =>
+                    {
                         break;
                     }
                     _ => tokio::time::sleep(Duration::from_millis(10)).await,

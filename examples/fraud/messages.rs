@@ -87,7 +87,10 @@ pub struct Vector {
 pub enum ScorerMsg {
     Vector(Vector),
     /// The sink has all verdicts below `index`; with `again` it missed those from there on.
-    Reached { index: u64, again: bool },
+    Reached {
+        index: u64,
+        again: bool,
+    },
     #[serde(skip)]
     Stored(u64),
     #[serde(skip)]

@@ -72,7 +72,11 @@ struct Pipeline {
 }
 
 /// Runs `input` through a pipeline on `crew`.
-pub async fn run(flags: &Flags, input: Arc<Input>, crew: &mut Crew) -> Result<Outcome, PipelineError> {
+pub async fn run(
+    flags: &Flags,
+    input: Arc<Input>,
+    crew: &mut Crew,
+) -> Result<Outcome, PipelineError> {
     let events = input.len();
     let points = kill_points(flags, events);
     let began = Instant::now();
@@ -170,7 +174,8 @@ impl Pipeline {
         self.progress.say(format!("{name}'s actors work again after {} ms", recovery.as_millis()));
         if next != u64::MAX {
             let wait = crew.revive(node).await?;
-            self.progress.say(format!("{name} is back and hosts again after {} ms", wait.as_millis()));
+            self.progress
+                .say(format!("{name} is back and hosts again after {} ms", wait.as_millis()));
         }
         let halves = self.source.call(SourceMsg::Replayed).await? - sent_again;
         Ok(Killed {
@@ -195,7 +200,11 @@ impl Pipeline {
             .filter(|child| wanted(&child.id))
             .filter_map(|child| child.node)
             .find(|node| crew.can_kill(*node))
-            .ok_or(PipelineError::NothingToKill(if kill == 0 { "partitions" } else { "the scorer" }))?;
+            .ok_or(PipelineError::NothingToKill(if kill == 0 {
+                "partitions"
+            } else {
+                "the scorer"
+            }))?;
         let there = children.into_iter().filter(|child| child.node == Some(node));
         Ok((node, there.map(|child| (child.id, child.epoch)).collect()))
     }
@@ -208,7 +217,9 @@ impl Pipeline {
         while !lost.is_empty() {
             let news = self.news.recv().await.ok_or(PipelineError::SourceEnded)?;
             match &news {
-                News::Working { actor, epoch } if lost.get(actor).is_some_and(|old| epoch > old) => {
+                News::Working { actor, epoch }
+                    if lost.get(actor).is_some_and(|old| epoch > old) =>
+                {
                     lost.remove(actor);
                 }
                 other => self.progress.news(other),

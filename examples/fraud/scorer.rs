@@ -71,14 +71,7 @@ impl Actor for Scorer {
         ctx.on_checkpoint_stored(ScorerMsg::Stored);
         ctx.after(PATIENCE, ScorerMsg::Look);
         let (kept, looked) = (state.next, state.next);
-        let scorer = Self {
-            args,
-            state,
-            kept,
-            underway: VecDeque::new(),
-            looked,
-            worked: false,
-        };
+        let scorer = Self { args, state, kept, underway: VecDeque::new(), looked, worked: false };
         if again {
             scorer.tell(SourceMsg::Replay { index: scorer.state.next });
             scorer.send_again(0).await;

@@ -122,13 +122,7 @@ impl Actor for Source {
 
 impl Source {
     fn begin(&mut self, partitions: Vec<ActorRef<PartitionMsg>>) {
-        let line = |to| Line {
-            to,
-            due: VecDeque::new(),
-            after: Some(0),
-            sent: 0,
-            waiting: false,
-        };
+        let line = |to| Line { to, due: VecDeque::new(), after: Some(0), sent: 0, waiting: false };
         self.lines = partitions.into_iter().map(line).collect();
         self.begun = Some(Instant::now());
     }
