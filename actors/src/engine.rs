@@ -4,8 +4,8 @@
 //! An engine is a value: many of them live in one process, as tests with several nodes need.
 //!
 //! Invariants:
-//! - **N-1** A name belongs to one living run at a time.
-//! - **N-2** Only what is in the export table can be reached from another node.
+//! - **NA-1** A name belongs to one living run at a time.
+//! - **NA-2** Only what is in the export table can be reached from another node.
 
 use std::any::Any;
 use std::collections::HashMap;

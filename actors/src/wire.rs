@@ -41,7 +41,33 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
 /// A message type that can travel between nodes under a stable name.
 ///
-/// Written with [`protocol!`](crate::protocol).
+/// Written with [`protocol!`](crate::protocol). A reference to actors of this protocol can then
+/// stand inside other messages:
+///
+/// ```
+/// # use mobula_actors::{ActorRef, protocol};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// enum CounterMsg { Add(i64) }
+/// protocol!(CounterMsg = "shop.counter/1");
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum FeedMsg { Count(ActorRef<CounterMsg>) }
+/// protocol!(FeedMsg = "shop.feed/1");
+/// ```
+///
+/// Without its line the reference does not travel, and the compiler says which line is missing:
+///
+/// ```compile_fail
+/// # use mobula_actors::{ActorRef, protocol};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// enum CounterMsg { Add(i64) }
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum FeedMsg { Count(ActorRef<CounterMsg>) }
+/// protocol!(FeedMsg = "shop.feed/1");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no protocol, so it cannot leave this node",
     note = "derive `Serialize` and `Deserialize` for it and add `protocol!({Self} = \"name/1\");`"

@@ -79,7 +79,7 @@ impl World {
         self.now
     }
 
-    /// The hash of everything that happened so far (S-1).
+    /// The hash of everything that happened so far (SW-1).
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.trace.value()

@@ -1,11 +1,11 @@
 //! The actor that carries out what the [plan](crate::strategy) decides.
 //!
 //! Invariants:
-//! - **V-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
+//! - **SV-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
 //!   and terminating go on meanwhile.
-//! - **V-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
+//! - **SV-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
 //!   that is killed or panics leaves at once: its children are then killed.
-//! - **V-3** A child keeps its actor id and its references over all its runs.
+//! - **SV-3** A child keeps its actor id and its references over all its runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -218,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops all children in reverse order (V-2).
+    /// Stops all children in reverse order (SV-2).
     async fn wind_down(&mut self, exit: Exit) {
         let decisions = self.plan.end(exit);
         self.carry_out(decisions);
@@ -271,7 +271,7 @@ impl Drop for Supervisor {
         for member in self.members.values() {
             self.supervising.directory.remove(&self.supervising.path_of(&member.id));
         }
-        // The last to start is the first to be killed (V-2).
+        // The last to start is the first to be killed (SV-2).
         while self.members.pop_last().is_some() {}
     }
 }

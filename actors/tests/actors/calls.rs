@@ -50,7 +50,7 @@ async fn a_dropped_reply_answers_at_once() {
     assert_eq!(soon(answer.within(Duration::MAX)).await, Err(DROPPED));
 }
 
-// K-3
+// E-2, K-3
 #[tokio::test]
 async fn a_call_whose_callee_ends_before_it_is_run_is_rejected() {
     let (target, _events) = puppet(&engine(), 4).await;
@@ -63,6 +63,7 @@ async fn a_call_whose_callee_ends_before_it_is_run_is_rejected() {
     assert_eq!(target.call(Msg::Ask).await, Err(STOPPED));
 }
 
+// E-2
 #[tokio::test]
 async fn a_call_whose_callee_ends_while_it_holds_the_reply_is_unknown() {
     let (target, _events) = puppet(&engine(), 4).await;

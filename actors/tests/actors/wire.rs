@@ -337,6 +337,7 @@ async fn a_queued_message_of_another_node_answers_rejected_when_its_actor_ends()
     assert_eq!(soon(handed_on).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
 }
 
+// NA-2
 #[tokio::test]
 async fn a_message_to_an_actor_that_is_not_listed_is_rejected() {
     let [here, there] = nodes();

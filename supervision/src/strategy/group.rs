@@ -2,10 +2,10 @@
 //! then all are started in order, one after the other.
 //!
 //! Invariants:
-//! - **G-1** A group restart counts once, whatever ends while it stops.
-//! - **G-2** A start that fails within it counts again, and begins a new group: under `OneForAll`
+//! - **SG-1** A group restart counts once, whatever ends while it stops.
+//! - **SG-2** A start that fails within it counts again, and begins a new group: under `OneForAll`
 //!   what has been started is stopped again, under `RestForOne` it stays.
-//! - **G-3** A child that somebody terminates meanwhile leaves the group. One that had been
+//! - **SG-3** A child that somebody terminates meanwhile leaves the group. One that had been
 //!   stopped before is started with it, as in OTP.
 
 use std::collections::BTreeSet;
@@ -79,7 +79,7 @@ impl Plan {
         self.group.as_ref().is_some_and(|group| group.to_stop.contains(&key))
     }
 
-    /// The child of a group ended before it was asked to (G-1).
+    /// The child of a group ended before it was asked to (SG-1).
     pub(super) fn stopped_early(&mut self, key: Key, exit: &Exit) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
         child.again = child.rules.restart != Restart::Temporary;

@@ -30,7 +30,7 @@ async fn one_for_all_stops_the_others_in_reverse_and_starts_all_in_order() {
     let starts = ["a begins", "a up", "b begins", "b up", "c begins", "c up"];
     assert_eq!(bench.log.take(), [&stops[..], &starts[..]].concat());
     assert_eq!(get(&tree, "c").await.0, 2);
-    // G-1: it counted once; the second trips [one_for_all_escalation].
+    // SG-1: it counted once; the second trips [one_for_all_escalation].
     child(&tree, "c").cast(ProbeMsg::Fail).unwrap();
     assert_eq!(tree.wait().await, Exit::MaxIntensity);
 }
@@ -65,7 +65,7 @@ async fn failing_sibling(bench: &Bench, strategy: Strategy) -> Tree {
     tree
 }
 
-// [one_for_all_other_child_fails_restart] G-2
+// [one_for_all_other_child_fails_restart] SG-2
 #[tokio::test(start_paused = true)]
 async fn one_for_all_begins_again_when_a_sibling_fails_to_start() {
     let bench = Bench::new();
@@ -76,7 +76,7 @@ async fn one_for_all_begins_again_when_a_sibling_fails_to_start() {
     assert_eq!(tree.wait().await, Exit::MaxIntensity);
 }
 
-// [rest_for_one_other_child_fails_restart] G-2
+// [rest_for_one_other_child_fails_restart] SG-2
 #[tokio::test(start_paused = true)]
 async fn rest_for_one_goes_on_from_the_sibling_that_fails_to_start() {
     let bench = Bench::new();
@@ -102,7 +102,7 @@ async fn a_temporary_sibling_is_stopped_with_the_group_and_not_started_again() {
     tree.stop(secs(60)).await;
 }
 
-// [hanging_restart_loop_rest_for_one] V-1
+// [hanging_restart_loop_rest_for_one] SV-1
 #[tokio::test(start_paused = true)]
 async fn a_group_whose_start_hangs_can_be_stopped() {
     let mut bench = Bench::new();
@@ -115,7 +115,7 @@ async fn a_group_whose_start_hangs_can_be_stopped() {
     assert_eq!(bench.ended("c").await, Exit::Shutdown);
     let states: Vec<_> = tree.children().await.into_iter().map(|child| child.state).collect();
     assert_eq!(states, [ChildState::Running, ChildState::Restarting, ChildState::Restarting]);
-    // G-3
+    // SG-3
     tree.terminate("c").await.unwrap();
     assert_eq!(tree.children().await[2].state, ChildState::Stopped);
     let begun = tokio::time::Instant::now();

@@ -43,7 +43,7 @@ async fn a_supervisor_that_gives_up_is_started_again_with_its_static_children() 
     assert!(bench.log.take().ends_with(&["a stopped".into(), "a gone".into()]));
 }
 
-// V-2
+// SV-2
 #[tokio::test(start_paused = true)]
 async fn a_supervisor_that_is_killed_takes_its_children_with_it() {
     let bench = Bench::new();

@@ -142,7 +142,7 @@ impl Spawner for Cluster {
     }
 }
 
-// C-3: epoch + 1, the latest checkpoint, another node, a new mailbox.
+// CP-3: epoch + 1, the latest checkpoint, another node, a new mailbox.
 #[tokio::test]
 async fn a_child_of_a_dead_node_is_started_elsewhere_from_its_latest_checkpoint() {
     let mut bench = Bench::new();

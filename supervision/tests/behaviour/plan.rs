@@ -89,7 +89,7 @@ impl World {
     }
 }
 
-/// Everybody does as told: nothing is waited for at last (G-1 to G-3).
+/// Everybody does as told: nothing is waited for at last (SG-1 to SG-3).
 fn settle(plan: &mut Plan, world: &mut World) -> Result<(), TestCaseError> {
     loop {
         let (key, decisions) = if let Some((key, ())) = world.starting.pop_first() {
@@ -172,7 +172,7 @@ proptest! {
             };
             world.obey(&plan, &decisions)?;
         }
-        prop_assert!(world.called_off.is_empty(), "G-3: {:?}", world.called_off);
+        prop_assert!(world.called_off.is_empty(), "SG-3: {:?}", world.called_off);
         settle(&mut plan, &mut world)?;
         // Whatever happened, the plan ends when everybody does as told.
         let decisions = plan.end(Exit::Shutdown);

@@ -59,7 +59,7 @@ async fn a_child_is_started_again_as_its_type_and_its_exit_say() {
     }
 }
 
-// [one_for_one] S-1, V-3
+// [one_for_one] S-1, SV-3
 #[tokio::test]
 async fn only_the_child_that_ended_is_started_again_each_time_with_a_larger_epoch() {
     let mut bench = Bench::new();
@@ -136,7 +136,7 @@ async fn a_restart_that_fails_counts_and_is_tried_again() {
     assert_eq!(tree.wait().await, Exit::MaxIntensity);
 }
 
-// [hanging_restart_loop, count_restarting_children] V-1
+// [hanging_restart_loop, count_restarting_children] SV-1
 #[tokio::test(start_paused = true)]
 async fn a_hanging_restart_leaves_the_supervisor_answering() {
     let mut bench = Bench::new();
@@ -191,7 +191,7 @@ async fn a_restart_that_takes_too_long_is_killed_and_the_mailbox_waits_for_the_n
     tree.stop(secs(60)).await;
 }
 
-// C-1, C-3
+// CP-1, CP-3
 #[tokio::test]
 async fn the_next_run_starts_from_the_latest_checkpoint() {
     let mut bench = Bench::new();

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use crate::probe::{Begin, Bench, Finish, get, secs};
 
-// [order_of_children, sup_start_normal] S-2, V-2
+// [order_of_children, sup_start_normal] S-2, SV-2
 #[tokio::test(start_paused = true)]
 async fn children_start_in_order_and_stop_in_reverse() {
     let bench = Bench::new();
@@ -110,7 +110,7 @@ async fn a_tree_that_is_not_stopped_in_its_time_is_killed() {
     bench.log.until("a gone").await;
 }
 
-// V-1: the supervisor of a slow start answers meanwhile, and can be stopped.
+// SV-1: the supervisor of a slow start answers meanwhile, and can be stopped.
 #[tokio::test(start_paused = true)]
 async fn a_start_under_way_is_called_off_by_a_stop() {
     let bench = Bench::new();

@@ -8,7 +8,7 @@ use crate::probe::{Bench, ProbeMsg, child, get, secs};
 const CHILDREN: usize = 16;
 const ROUNDS: usize = 100;
 
-// S-5, V-3: whatever crosses, every child runs at the end, once.
+// S-5, SV-3: whatever crosses, every child runs at the end, once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn faults_kills_and_orders_that_cross_leave_every_child_running() {
     for strategy in [Strategy::OneForOne, Strategy::RestForOne, Strategy::OneForAll] {
