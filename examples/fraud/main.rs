@@ -114,6 +114,8 @@ fn judge(flags: &Flags, input: Arc<Input>, outcome: Outcome) -> Result<Report, P
         latency_us: Latency::of(&counted.latency),
         auc: counted.auc,
         digest: Some(counted.digest),
+        oracle_auc: oracle.auc,
+        oracle_events_per_s: oracle.events as f64 / oracle.took.as_secs_f64(),
         oracle_digest: Some(oracle.digest),
         nodes: flags.nodes,
         killed,

@@ -127,8 +127,6 @@ pub struct Counted {
     pub auc: Option<f64>,
     pub digest: String,
     pub latency: hdrhistogram::Histogram<u64>,
-    /// Windows that came again and were dropped.
-    pub repeated: u64,
 }
 
 /// The half of an event that belongs to its giver, and the one that belongs to its receiver.

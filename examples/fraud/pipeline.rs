@@ -171,12 +171,14 @@ impl Pipeline {
         self.progress.say(format!("killing {name}, which has {}", names(&lost)));
         let killed_at = Instant::now();
         crew.kill(node).await?;
+        self.progress.alive(crew.nodes() - 1);
         self.source.send(SourceMsg::HoldAt(next)).await.map_err(|refused| refused.why)?;
         let recovered = self.recovered(lost.clone()).await?;
         let recovery = recovered.duration_since(killed_at);
         self.progress.say(format!("{name}'s actors work again after {} ms", recovery.as_millis()));
         if next != u64::MAX {
             let wait = crew.revive(node).await?;
+            self.progress.alive(crew.nodes());
             self.progress
                 .say(format!("{name} is back and hosts again after {} ms", wait.as_millis()));
         }

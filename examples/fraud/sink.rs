@@ -30,7 +30,6 @@ pub struct Sink {
     /// All events below are counted.
     next: u64,
     windows: u64,
-    repeated: u64,
     auc: Auc,
     digest: Digest,
     latency: Histogram<u64>,
@@ -47,7 +46,6 @@ impl Actor for Sink {
             scorer: None,
             next: 0,
             windows: 0,
-            repeated: 0,
             auc: Auc::default(),
             digest: Digest::default(),
             latency: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)?,
@@ -59,10 +57,8 @@ impl Actor for Sink {
         match msg {
             SinkMsg::Begin(scorer) => self.scorer = Some(scorer),
             SinkMsg::Window(window) if window.first > self.next => self.confirm(true),
-            SinkMsg::Window(window) if window.first < self.next => {
-                self.repeated += 1;
-                self.confirm(false);
-            }
+            // One that came again.
+            SinkMsg::Window(window) if window.first < self.next => self.confirm(false),
             SinkMsg::Window(window) => self.count(&window),
             SinkMsg::Finish(reply) => self.finish = Some(reply),
         }
@@ -107,7 +103,6 @@ impl Sink {
             auc: std::mem::take(&mut self.auc).area(),
             digest: self.digest.hex(),
             latency: self.latency.clone(),
-            repeated: self.repeated,
         });
     }
 }
