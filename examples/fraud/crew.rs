@@ -23,6 +23,9 @@ pub const FRONT: &str = "front";
 /// How long the cluster may take to come together.
 const TOGETHER_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long a child may take to leave once its parent is gone.
+const LEAVE_WITHIN: Duration = Duration::from_millis(500);
+
 /// What ends a run.
 #[derive(Debug, Error)]
 pub enum CrewError {
@@ -221,8 +224,8 @@ pub async fn serve() -> Result<(), Box<dyn std::error::Error>> {
         .join([papers.seed])
         .start()
         .await?;
-    // Ends with the parent, whatever ended that.
+    // Ends with the parent, whatever ended that; nobody is left to say good-bye to for long.
     let _ = stdin.read_to_end(&mut Vec::new()).await;
-    node.stop().await;
-    Ok(())
+    let _ = tokio::time::timeout(LEAVE_WITHIN, node.stop()).await;
+    std::process::exit(0);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use mobula::placement::host;
 use mobula::prelude::*;
-use mobula::supervision::{Event, SuperviseError, TreeError};
+use mobula::supervision::{ChildState, Event, SuperviseError, TreeError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
@@ -29,6 +29,8 @@ const LOAD: f64 = 0.5;
 /// How long an end may take after the last event was sent.
 const PATIENCE: Duration = Duration::from_secs(3_600);
 
+/// How long no news may come before an idle pipeline is looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(250);
 /// How long the actors may take to stop.
 const STOP_WITHIN: Duration = Duration::from_secs(10);
 
@@ -71,6 +73,8 @@ struct Pipeline {
     partitions: Vec<ActorRef<PartitionMsg>>,
     news: mpsc::UnboundedReceiver<News>,
     progress: Progress,
+    /// The source stands where it was told to hold.
+    holding: bool,
 }
 
 /// Runs `input` through a pipeline on `crew`.
@@ -138,7 +142,7 @@ impl Pipeline {
             lines.push(tree.spawn(format!("p{number}"), spec).await?);
         }
         sink.send(SinkMsg::Begin(scorer)).await.map_err(|refused| refused.why)?;
-        Ok(Self { tree, source, sink, partitions: lines, news, progress })
+        Ok(Self { tree, source, sink, partitions: lines, news, progress, holding: false })
     }
 
     /// Which actors run on which node.
@@ -159,12 +163,14 @@ impl Pipeline {
         next: u64,
         crew: &mut Crew,
     ) -> Result<Killed, PipelineError> {
-        loop {
+        while !self.holding {
             match self.news.recv().await.ok_or(PipelineError::SourceEnded)? {
-                News::Holding => break,
+                News::Holding => self.holding = true,
                 other => self.progress.news(&other),
             }
         }
+        // The source goes on once the node is dead; it says so when it stands again.
+        self.holding = false;
         let (node, lost) = self.victim(kill, crew).await?;
         let sent_again = self.source.call(SourceMsg::Replayed).await?;
         let name = crew.name(node);
@@ -214,23 +220,40 @@ impl Pipeline {
         Ok((node, there.map(|child| (child.id, child.epoch)).collect()))
     }
 
-    /// When the last of the lost actors had processed an event in a newer run.
+    /// When the last of the lost actors had processed an event in a newer run. One for which the
+    /// stream has no event before it holds counts when it runs again.
     async fn recovered(
         &mut self,
         mut lost: BTreeMap<String, Epoch>,
     ) -> Result<Instant, PipelineError> {
         while !lost.is_empty() {
-            let news = self.news.recv().await.ok_or(PipelineError::SourceEnded)?;
-            match &news {
-                News::Working { actor, epoch }
-                    if lost.get(actor).is_some_and(|old| epoch > old) =>
-                {
-                    lost.remove(actor);
+            let Ok(news) = tokio::time::timeout(LOOK_AGAIN, self.news.recv()).await else {
+                if self.holding {
+                    self.drop_running(&mut lost).await;
                 }
-                other => self.progress.news(other),
+                continue;
+            };
+            match news.ok_or(PipelineError::SourceEnded)? {
+                News::Working { actor, epoch } => {
+                    if lost.get(&actor).is_some_and(|old| epoch > *old) {
+                        lost.remove(&actor);
+                    }
+                }
+                News::Holding => self.holding = true,
+                other => self.progress.news(&other),
             }
         }
         Ok(Instant::now())
+    }
+
+    /// Takes out the actors that run again: nothing is left for them to process.
+    async fn drop_running(&self, lost: &mut BTreeMap<String, Epoch>) {
+        for child in self.tree.children().await {
+            let again = lost.get(&child.id).is_some_and(|old| child.epoch > *old);
+            if again && child.state == ChildState::Running {
+                lost.remove(&child.id);
+            }
+        }
     }
 
     async fn finish(

@@ -22,7 +22,7 @@ const TICK: Duration = Duration::from_millis(1);
 /// What the source tells whoever runs the pipeline.
 #[derive(Debug)]
 pub enum News {
-    /// It stands before the event that it was told to hold at.
+    /// It stands before the event that it was told to hold at, or at the end of the input.
     Holding,
     /// The first event that was processed by a run of an actor.
     Working { actor: String, epoch: Epoch },
@@ -144,7 +144,7 @@ impl Source {
             }
             self.next += 1;
         }
-        if self.next == self.args.hold_at && !self.holding {
+        if self.next == self.args.hold_at.min(self.args.input.len()) && !self.holding {
             self.holding = true;
             self.tell(News::Holding);
         }
