@@ -143,5 +143,5 @@ pub fn owner(trader: u64, partitions: u16) -> u16 {
 
 /// The trader of a half.
 pub fn trader(event: &Event, half: u64) -> u64 {
-    if half % 2 == 0 { event.source } else { event.target }
+    if half.is_multiple_of(2) { event.source } else { event.target }
 }

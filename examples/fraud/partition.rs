@@ -116,7 +116,7 @@ impl Partition {
 
     fn apply(&mut self, half: u64, event: &Event, sent_us: u64) -> Vector {
         let history = self.state.histories.entry(trader(event, half)).or_default();
-        let side = if half % 2 == 0 {
+        let side = if half.is_multiple_of(2) {
             let features = giver_features(history, event.time_s);
             apply_given(history, event);
             Side::Giver(features)

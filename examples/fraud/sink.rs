@@ -80,11 +80,11 @@ impl Sink {
             self.next = index + 1;
         }
         self.windows += 1;
-        let shows = self.windows % WINDOWS_PER_SHOW == 0;
+        let shows = self.windows.is_multiple_of(WINDOWS_PER_SHOW);
         let p99_us = if shows { self.latency.value_at_quantile(0.99) } else { 0 };
         // One that finds no room is followed by others: the source's events in flight see to it.
         let _ = self.args.source.cast(SourceMsg::Reached { index: self.next, p99_us });
-        if self.windows % WINDOWS_PER_CONFIRMATION == 0 || self.next == self.args.events {
+        if self.windows.is_multiple_of(WINDOWS_PER_CONFIRMATION) || self.next == self.args.events {
             self.confirm(false);
         }
     }
