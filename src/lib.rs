@@ -13,6 +13,11 @@ pub use mobula_actors::{kind, protocol};
 pub use mobula_supervision as supervision;
 pub use node::Node;
 
+/// The examples of the README compile and run.
+#[cfg(all(doctest, feature = "net"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 /// Everything most programs need: `use mobula::prelude::*;`
 pub mod prelude {
     pub use mobula_actors::demand::{Demand, Place};

@@ -74,7 +74,48 @@ pub trait Actor: Sized + Send + 'static {
 
 /// An actor type that other nodes can start: a stable name, and arguments that travel.
 ///
-/// Written with [`kind!`](crate::kind).
+/// Written with [`kind!`](crate::kind):
+///
+/// ```
+/// # use mobula_actors::{Actor, Context, Fault, Reply, kind, protocol};
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Ping(Reply<()>);
+/// # protocol!(Ping = "shop.ping/1");
+/// struct Echo;
+/// # impl Actor for Echo {
+/// #     type Args = ();
+/// #     type Msg = Ping;
+/// #     async fn start(_: (), _: &mut Context<Self>) -> Result<Self, Fault> { Ok(Echo) }
+/// #     async fn handle(&mut self, ping: Ping, _: &mut Context<Self>) -> Result<(), Fault> {
+/// #         ping.0.send(());
+/// #         Ok(())
+/// #     }
+/// # }
+/// kind!(Echo = "shop.echo");
+///
+/// let spec = Echo::spec(()).anywhere();
+/// ```
+///
+/// Without its kind an actor starts on its own node only, and the compiler says which line is
+/// missing:
+///
+/// ```compile_fail
+/// # use mobula_actors::{Actor, Context, Fault, Reply, kind, protocol};
+/// # #[derive(serde::Serialize, serde::Deserialize)]
+/// # struct Ping(Reply<()>);
+/// # protocol!(Ping = "shop.ping/1");
+/// struct Echo;
+/// # impl Actor for Echo {
+/// #     type Args = ();
+/// #     type Msg = Ping;
+/// #     async fn start(_: (), _: &mut Context<Self>) -> Result<Self, Fault> { Ok(Echo) }
+/// #     async fn handle(&mut self, ping: Ping, _: &mut Context<Self>) -> Result<(), Fault> {
+/// #         ping.0.send(());
+/// #         Ok(())
+/// #     }
+/// # }
+/// let spec = Echo::spec(()).anywhere();
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no kind, so no other node can be asked to start it",
     note = "derive `Serialize` and `Deserialize` for its arguments and add `kind!({Self} = \"name\");`"

@@ -20,7 +20,7 @@ use crate::error::{CallError, Lost, Rejected, Why};
 use crate::mailbox::{PushError, Waiter};
 use crate::reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 use crate::reply::CallSlot;
-use crate::wire::{Outgoing, discarding};
+use crate::wire::Outgoing;
 
 /// A message that waits for room. Await it.
 #[must_use = "nothing is sent until it is awaited"]
@@ -109,12 +109,12 @@ impl<M: Send + 'static, T: Send + 'static> IntoFuture for Call<M, T> {
 
     fn into_future(self) -> Calling<M, T> {
         let deadline = now() + self.timeout;
-        Calling {
-            slot: self.slot,
-            deadline: Deadline::new(deadline),
-            delivery: Some(Delivery::new(self.target, self.message, Some(deadline), deadline)),
-            done: false,
+        let delivery = Delivery::new(self.target, self.message, Some(deadline), deadline);
+        if let Delivery::Here(_) = delivery {
+            self.slot.stay();
         }
+        let (delivery, deadline) = (Some(delivery), Deadline::new(deadline));
+        Calling { slot: self.slot, deadline, delivery, done: false }
     }
 }
 
@@ -142,7 +142,7 @@ impl<M: Send + 'static, T: Send + 'static> Calling<M, T> {
                 None
             }
             Poll::Ready(Err((message, why))) => {
-                discarding(|| Why::Stopped, || drop(message));
+                drop(message);
                 self.delivery = None;
                 Some(CallError::Rejected(why))
             }
@@ -168,7 +168,7 @@ impl<M: Send + 'static, T: Send + 'static> Future for Calling<M, T> {
         let waiting = this.delivery.as_mut().and_then(Delivery::give_up);
         let error = match waiting {
             Some(message) => {
-                discarding(|| Why::Expired, || drop(message));
+                drop(message);
                 CallError::Rejected(Why::Expired)
             }
             None => CallError::Unknown(Lost::Deadline),

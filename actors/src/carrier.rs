@@ -66,6 +66,11 @@ pub trait Carrier: Send + Sync + 'static {
     /// Whether the actor lives here now, so that no encoding is needed.
     fn is_here(&self, actor: ActorId) -> bool;
 
+    /// The address with the whereabouts that are known now, for whoever is given it.
+    fn present(&self, to: &Address) -> Address {
+        *to
+    }
+
     /// Sends without waiting.
     ///
     /// # Errors

@@ -14,64 +14,27 @@
 //! - **K-6** No code of the user runs under the cell's lock, and none of it can keep the cell from
 //!   telling an end.
 
+mod control;
+mod ending;
+
 use std::any::Any;
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use tokio::task::JoinHandle;
 
 use crate::actor::Restart;
-use crate::carrier::OnDown;
+pub use crate::cell::control::Control;
+pub(crate) use crate::cell::ending::Monitor;
 use crate::engine::Engine;
+pub(crate) use crate::envelope::Envelope;
 use crate::error::Why;
-use crate::exit::{Down, Exit};
+use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
 use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::mailbox::{Consumer, Pop, PushError, Pushed, Queue};
-use crate::spawner::{Notice, Watch};
-use crate::wire::discarding;
-
-/// A message in a mailbox, with what the runtime must know of it.
-#[derive(Debug)]
-pub(crate) struct Envelope<M> {
-    pub(crate) message: M,
-    /// Milliseconds of the engine's clock; 0 for none.
-    pub(crate) deadline_ms: u32,
-    /// Where its credit goes back; 0 for nowhere.
-    pub(crate) credit: u32,
-}
-
-/// In place of a credit: the message is for one run only, whose number stands where the deadline
-/// would. Such messages are made here and have neither.
-const OF_ONE_RUN: u32 = u32::MAX;
-
-impl<M> Envelope<M> {
-    pub(crate) fn new(message: M, deadline_ms: u32) -> Self {
-        Self { message, deadline_ms, credit: 0 }
-    }
-
-    /// A message that no run but `epoch` may see.
-    pub(crate) fn of_run(message: M, epoch: Epoch) -> Self {
-        Self { message, deadline_ms: epoch.0 as u32, credit: OF_ONE_RUN }
-    }
-
-    /// Why the run `epoch` must not handle it, if so.
-    pub(crate) fn refusal(&self, epoch: Epoch, engine: &Engine) -> Option<Why> {
-        match self.credit {
-            OF_ONE_RUN => (self.deadline_ms != epoch.0 as u32).then_some(Why::Stopped),
-            _ => engine.has_passed(self.deadline_ms).then_some(Why::Expired),
-        }
-    }
-
-    /// Says that it has left the mailbox.
-    pub(crate) fn return_credit(&self, engine: &Engine) {
-        if self.credit != OF_ONE_RUN {
-            engine.return_credit(self.credit);
-        }
-    }
-}
+use crate::spawner::Watch;
 
 pub(crate) enum Signal<M> {
     /// End after the message in hand.
@@ -136,62 +99,11 @@ enum Phase {
     Ended,
 }
 
-/// Whom to tell of the end of the present run.
-pub(crate) struct Monitor {
-    pub(crate) on_down: OnDown,
-    /// Dead when nobody wants to know any more; `None` for a watcher that lasts.
-    pub(crate) watcher: Option<Weak<()>>,
-}
-
-impl Monitor {
-    fn is_forgotten(&self) -> bool {
-        self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
-    }
-
-    fn tell(self, down: Down) {
-        let (actor, on_down) = (down.actor, self.on_down);
-        if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
-            tracing::warn!(%actor, "a monitor panicked");
-        }
-    }
-}
-
 /// Who decides what happens after a run.
 #[derive(Clone)]
 pub(crate) struct Supervision {
     pub(crate) watch: Arc<dyn Watch>,
     pub(crate) restart: Restart,
-}
-
-/// The untyped face of a cell: what can be done to an actor without knowing its messages.
-pub trait Control: Send + Sync + 'static {
-    /// Who it is.
-    fn id(&self) -> ActorId;
-    /// Its run, or the last one it had.
-    fn epoch(&self) -> Epoch;
-    /// The name of its kind.
-    fn kind(&self) -> &'static str;
-    /// Whether it has ended and is not started again.
-    fn has_ended(&self) -> bool;
-    /// Messages waiting.
-    fn backlog(&self) -> usize;
-    /// Messages its mailbox holds.
-    fn capacity(&self) -> usize;
-    /// Asks it to end after the message in hand.
-    fn stop(&self, exit: Exit);
-    /// Ends its run at the next point where its handler waits.
-    fn kill(&self, exit: Exit);
-    /// Calls `on_down` when the present run ends; at once, with [`Exit::NoProc`], if there is none.
-    fn monitor(&self, on_down: OnDown);
-    /// Hands over the next run; ignored unless the last one has ended.
-    fn start_again(&self, run: Box<dyn Any + Send>);
-    /// Says that there will be no next run: the actor has ended for good when the present one
-    /// ends, or at once between two runs.
-    fn retire(&self);
-    /// The supervisor holds its checkpoint `sequence`.
-    fn stored(&self, sequence: u64);
-    /// For whoever knows its messages.
-    fn as_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
 
 impl<M: Send + 'static> Cell<M> {
@@ -385,101 +297,6 @@ impl<M: Send + 'static> Cell<M> {
         self.inner().kill.clone().unwrap_or(Exit::Killed)
     }
 
-    /// Takes over the pipes of a run that ends.
-    pub(crate) fn leave_pipes(&self, pipes: Vec<JoinHandle<()>>) {
-        self.inner().pipes = pipes;
-    }
-
-    /// Waits until the pipes of the run that ended are dropped (K-2). They were aborted, so this
-    /// takes until each next waits.
-    pub(crate) async fn pipes_gone(&self) {
-        let pipes = std::mem::take(&mut self.inner().pipes);
-        for pipe in pipes {
-            // An error says that it was aborted.
-            let _ = pipe.await;
-        }
-    }
-
-    /// Tells everybody that the run is over. Its state is gone by now (K-2). `alive` is false when
-    /// the run never came to life: its spawner is told instead of the supervisor.
-    pub(crate) fn end_run(&self, exit: &Exit, alive: bool) {
-        let epoch = self.epoch();
-        let (signals, monitors, names, supervision, restarting) = {
-            let mut inner = self.inner();
-            if !matches!(inner.phase, Phase::Running | Phase::Starting) {
-                return;
-            }
-            let supervision = inner.supervision.clone();
-            let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
-            inner.phase = Phase::Between { restarting };
-            inner.kill = None;
-            self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
-            let signals = std::mem::take(&mut inner.signals);
-            let monitors = std::mem::take(&mut inner.monitors);
-            (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
-        };
-        discard(signals, || Why::Stopped);
-        self.engine.forget_names(self.id, names);
-        if supervision.is_none() {
-            self.close();
-        }
-        for monitor in monitors {
-            monitor.tell(Down { actor: self.id, epoch, exit: exit.clone(), restarting });
-        }
-        if let (Some(supervision), true) = (supervision, alive) {
-            supervision.watch.notice(Notice::Ended { actor: self.id, epoch, exit: exit.clone() });
-        }
-    }
-
-    /// Ends the cell for good (K-3). Idempotent.
-    pub(crate) fn close(&self) {
-        // Its consumer is the task that closes it: nobody is to be woken.
-        let _ = self.queue.close();
-        let signals = {
-            let mut inner = self.inner();
-            inner.phase = Phase::Ended;
-            self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
-            std::mem::take(&mut inner.signals)
-        };
-        discard(signals, || Why::Stopped);
-        if let Some(mut consumer) = self.queue.consumer() {
-            self.drain(&mut consumer);
-        }
-        self.engine.unexport(self.id);
-    }
-
-    fn drain(&self, consumer: &mut Consumer<'_, Envelope<M>>) {
-        loop {
-            match consumer.pop() {
-                Pop::Value(envelope) => {
-                    envelope.return_credit(&self.engine);
-                    discard(envelope, || Why::Stopped);
-                }
-                Pop::Busy => std::thread::yield_now(),
-                Pop::Empty => return,
-            }
-        }
-    }
-
-    /// Tells `monitor` of the end of the present run, or at once that there is none.
-    pub(crate) fn watch(&self, monitor: Monitor) {
-        let mut inner = self.inner();
-        let restarting = match inner.phase {
-            Phase::Starting | Phase::Running => {
-                let forgotten = inner.forgotten_monitors();
-                inner.monitors.push(monitor);
-                drop(inner);
-                drop(forgotten);
-                return;
-            }
-            Phase::Between { restarting } => restarting,
-            Phase::Ended => false,
-        };
-        drop(inner);
-        let exit = Exit::NoProc;
-        monitor.tell(Down { actor: self.id, epoch: self.epoch(), exit, restarting });
-    }
-
     /// Marks the cell as listed in the export table; true the first time.
     pub(crate) fn mark_exported(&self) -> bool {
         !std::mem::replace(&mut self.inner().exported, true)
@@ -498,94 +315,6 @@ impl<M: Send + 'static> Cell<M> {
     fn inner(&self) -> MutexGuard<'_, Inner<M>> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl<M> Inner<M> {
-    /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
-    /// twice as many as somebody waits for.
-    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
-        if self.monitors.len() < self.monitors.capacity() {
-            return Vec::new();
-        }
-        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
-    }
-}
-
-/// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).
-pub(crate) fn discard<T>(dropped: T, why: fn() -> Why) {
-    if catch_unwind(AssertUnwindSafe(|| discarding(why, || drop(dropped)))).is_err() {
-        tracing::warn!("a message panicked when it was dropped");
-    }
-}
-
-impl<M: Send + 'static> Control for Cell<M> {
-    fn id(&self) -> ActorId {
-        self.id
-    }
-
-    fn epoch(&self) -> Epoch {
-        Epoch(self.epoch.load(Ordering::Acquire))
-    }
-
-    fn kind(&self) -> &'static str {
-        self.kind
-    }
-
-    fn has_ended(&self) -> bool {
-        self.queue.is_closed()
-    }
-
-    fn backlog(&self) -> usize {
-        self.queue.len()
-    }
-
-    fn capacity(&self) -> usize {
-        self.queue.capacity()
-    }
-
-    fn stop(&self, exit: Exit) {
-        self.signal(Signal::Stop(exit));
-    }
-
-    fn kill(&self, exit: Exit) {
-        let mut inner = self.inner();
-        if !matches!(inner.phase, Phase::Starting | Phase::Running) {
-            return;
-        }
-        inner.kill.get_or_insert(exit);
-        self.flags.fetch_or(KILLED, Ordering::SeqCst);
-        drop(inner);
-        self.wake();
-    }
-
-    fn monitor(&self, on_down: OnDown) {
-        self.watch(Monitor { on_down, watcher: None });
-    }
-
-    fn start_again(&self, run: Box<dyn Any + Send>) {
-        let mut inner = self.inner();
-        if !matches!(inner.phase, Phase::Between { .. }) {
-            return;
-        }
-        inner.phase = Phase::Starting;
-        inner.signals.push_back(Signal::Start(run));
-        self.flags.fetch_or(SIGNALLED, Ordering::SeqCst);
-        drop(inner);
-        self.wake();
-    }
-
-    fn retire(&self) {
-        self.flags.fetch_or(RETIRED, Ordering::SeqCst);
-        self.wake();
-    }
-
-    fn stored(&self, sequence: u64) {
-        self.signal(Signal::Stored(sequence));
-    }
-
-    fn as_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {
-        self
     }
 }
 

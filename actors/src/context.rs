@@ -41,7 +41,7 @@ pub(crate) struct Checkpointing<M> {
     pub(crate) sequence: u64,
     pub(crate) messages: u32,
     pub(crate) timed: bool,
-    pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send>>,
+    pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
 }
 
 impl<A: Actor> Context<A> {
@@ -167,7 +167,10 @@ impl<A: Actor> Context<A> {
 
     /// Delivers `notice(sequence)` each time the supervisor holds a checkpoint of this run: what
     /// it covers will survive the node.
-    pub fn on_checkpoint_stored(&mut self, notice: impl FnMut(u64) -> A::Msg + Send + 'static) {
+    pub fn on_checkpoint_stored(
+        &mut self,
+        notice: impl FnMut(u64) -> A::Msg + Send + Sync + 'static,
+    ) {
         self.checkpoint.on_stored = Some(Box::new(notice));
     }
 }

@@ -4,8 +4,8 @@
 //! An engine is a value: many of them live in one process, as tests with several nodes need.
 //!
 //! Invariants:
-//! - **N-1** A name belongs to one living run at a time.
-//! - **N-2** Only what is in the export table can be reached from another node.
+//! - **NA-1** A name belongs to one living run at a time.
+//! - **NA-2** Only what is in the export table can be reached from another node.
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -303,5 +303,36 @@ impl<M: Send + 'static> Drop for StopOnDrop<M> {
         if let Some(cell) = self.0.take() {
             cell.kill(crate::exit::Exit::Killed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_has_passed_after_it_and_not_before() {
+        let engine = Engine::new(1, Handle::current());
+        let deadline = engine.deadline_ms(now() + Duration::from_millis(100));
+        assert!(!engine.has_passed(deadline));
+        tokio::time::advance(Duration::from_millis(100)).await;
+        assert!(!engine.has_passed(deadline));
+        tokio::time::advance(Duration::from_millis(1)).await;
+        assert!(engine.has_passed(deadline));
+        assert!(!engine.has_passed(0), "0 stands for no deadline");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_holds_when_the_clock_wraps() {
+        let engine = Engine::new(1, Handle::current());
+        let round = Duration::from_millis(u64::from(u32::MAX));
+        tokio::time::advance(round - Duration::from_millis(10)).await;
+        let near = engine.deadline_ms(now() + Duration::from_millis(50));
+        let far = engine.deadline_ms(now() + crate::limits::DEADLINE_MAX);
+        assert!(!engine.has_passed(near) && !engine.has_passed(far));
+        tokio::time::advance(Duration::from_millis(52)).await;
+        assert!(engine.has_passed(near) && !engine.has_passed(far));
     }
 }

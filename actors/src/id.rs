@@ -15,10 +15,11 @@ impl fmt::Debug for PeerKey {
 }
 
 impl fmt::Display for PeerKey {
-    /// The first four bytes in hexadecimal: enough to tell nodes apart in a log.
+    /// The first four bytes in hexadecimal: enough to tell nodes apart in a log. `{:#}` prints all
+    /// 64 digits, as an allowlist takes them.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [a, b, c, d, ..] = self.0;
-        write!(f, "{a:02x}{b:02x}{c:02x}{d:02x}")
+        let shown = if f.alternate() { self.0.len() } else { 4 };
+        self.0.iter().take(shown).try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -84,5 +85,18 @@ impl Epoch {
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "e{}", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_short_in_logs_and_whole_when_asked_for() {
+        let key = PeerKey(std::array::from_fn(|i| i as u8));
+        assert_eq!(key.to_string(), "00010203");
+        let whole = format!("{key:#}");
+        assert_eq!((whole.len(), &whole[56..]), (64, "1c1d1e1f"));
     }
 }

@@ -36,6 +36,7 @@ mod cell;
 mod context;
 pub mod demand;
 mod engine;
+mod envelope;
 mod error;
 mod exit;
 pub mod id;

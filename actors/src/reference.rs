@@ -15,13 +15,13 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::{Call, SendMessage};
 use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
-use crate::cell::{Cell, Control, Envelope, Monitor, Signal, discard};
+use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
 use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
 use crate::id::ActorId;
 use crate::reply::Reply;
-use crate::wire::{Outgoing, Protocol, decode, encode, with_decoding, with_encoding};
+use crate::wire::{Outgoing, Protocol, decode_for, encode, with_decoding, with_encoding};
 
 /// The address of an actor that understands `M`: cheap to clone, and the same type wherever the
 /// actor lives.
@@ -86,7 +86,7 @@ impl<M: Send + 'static> ActorRef<M> {
     /// # Cancel safety
     /// A call that is dropped gives up the answer; the message may still run.
     pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
-        let (reply, slot) = Reply::pair();
+        let (reply, slot) = Reply::pair(self.id());
         Call::new(self.clone(), request(reply), slot)
     }
 
@@ -183,13 +183,14 @@ impl<M: Protocol> Inbound for Exported<M> {
         extra: usize,
     ) -> Result<(), Why> {
         let Inbox { from, head, payloads, deadline, credit } = inbox;
-        let message = decode::<M>(carrier, from, head, payloads).map_err(Why::Incompatible)?;
+        let message = decode_for::<M>(Some(self.0.id()), carrier, from, head, payloads)
+            .map_err(Why::Incompatible)?;
         let latest = now() + DEADLINE_MAX;
         let deadline_ms =
             deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline.min(latest)));
         let envelope = Envelope { message, deadline_ms, credit };
         self.0.push_beyond(envelope, extra).map_err(|(envelope, why)| {
-            discard(envelope, if why == Why::Full { || Why::Full } else { || Why::Stopped });
+            self.0.discard(envelope, if why == Why::Full { || Why::Full } else { || Why::Stopped });
             why
         })
     }
@@ -225,7 +226,7 @@ impl<M: Protocol> Serialize for ActorRef<M> {
                     cell.engine().export(cell);
                     Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
                 }
-                Route::There(remote) => remote.address,
+                Route::There(remote) => context.carrier.present(&remote.address),
             };
             let elsewhere = |node| (node != here).then_some(node);
             Ok(WireAddress {

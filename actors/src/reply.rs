@@ -10,9 +10,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::carrier::{Answer, Carrier};
 use crate::error::{CallError, Lost, Why};
-use crate::id::NodeId;
+use crate::id::{ActorId, NodeId};
 use crate::mailbox::Slot;
-use crate::mailbox::sync::{AtomicU64, Ordering, fence};
+use crate::mailbox::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::wire::{
     CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, Wire, decode, encode, unanswered,
     with_decoding, with_encoding,
@@ -40,6 +40,10 @@ pub(crate) struct CallSlot<T> {
     lent: AtomicU64,
     /// Who carries it then.
     carrier: OnceLock<Arc<dyn Carrier>>,
+    /// Who is called.
+    target: ActorId,
+    /// The call itself went to an actor of this node: what leaves is handed on.
+    stays: AtomicBool,
 }
 
 /// A caller that waits on another node.
@@ -48,13 +52,22 @@ struct Elsewhere<T> {
     call: CallId,
     encode: fn(&Arc<dyn Carrier>, &T) -> Result<Outgoing, Why>,
     lent: AtomicU64,
+    /// The actor of this node that is called; `None` if the reply was handed on to it.
+    target: Option<ActorId>,
+    /// It came straight from the caller's node.
+    direct: bool,
 }
 
 impl<T: Send + 'static> Reply<T> {
     /// A reply and the slot that waits for it.
-    pub(crate) fn pair() -> (Self, Arc<CallSlot<T>>) {
-        let (slot, lent, carrier) = (Slot::new(), AtomicU64::new(0), OnceLock::new());
-        let slot = Arc::new(CallSlot { slot, lent, carrier });
+    pub(crate) fn pair(target: ActorId) -> (Self, Arc<CallSlot<T>>) {
+        let slot = Arc::new(CallSlot {
+            slot: Slot::new(),
+            lent: AtomicU64::new(0),
+            carrier: OnceLock::new(),
+            target,
+            stays: AtomicBool::new(false),
+        });
         (Self(Side::Here(slot.clone())), slot)
     }
 
@@ -88,10 +101,12 @@ impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         match &self.0 {
             Side::Here(slot) if slot.lent.load(Ordering::Acquire) == 0 => {
-                drop(slot.slot.complete(Err(unanswered())));
+                let is_first = |by: Option<ActorId>| by.is_none_or(|by| by == slot.target);
+                drop(slot.slot.complete(Err(unanswered(is_first))));
             }
             Side::There(there) if there.lent.load(Ordering::Acquire) == 0 => {
-                there.carrier.reply(there.call, Err(unanswered()));
+                let is_first = |by: Option<_>| there.direct && (by.is_none() || by == there.target);
+                there.carrier.reply(there.call, Err(unanswered(is_first)));
             }
             _ => {}
         }
@@ -108,6 +123,11 @@ impl<T> CallSlot<T> {
         self.slot.abandon();
         fence(Ordering::SeqCst);
         self.forget();
+    }
+
+    /// The call goes to an actor of this node.
+    pub(crate) fn stay(&self) {
+        self.stays.store(true, Ordering::Release);
     }
 
     /// The right to answer leaves under `call`.
@@ -143,6 +163,13 @@ impl<T: Wire> Answer for CallSlot<T> {
     }
 
     fn fail(&self, error: CallError) {
+        let error = match error {
+            // What was refused was handed on by an actor that has run (W-3).
+            CallError::Rejected(_) if self.stays.load(Ordering::Acquire) => {
+                CallError::Unknown(Lost::Dropped)
+            }
+            error => error,
+        };
         drop(self.slot.complete(Err(error)));
     }
 }
@@ -198,8 +225,10 @@ impl<'de, T: Wire> Deserialize<'de> for Reply<T> {
         with_decoding::<_, D::Error>(|context| {
             let call = CallId { origin: origin.unwrap_or(context.from), number };
             let carrier = context.carrier.clone();
-            let lent = AtomicU64::new(0);
-            Ok(Self(Side::There(Arc::new(Elsewhere { carrier, call, encode: encode::<T>, lent }))))
+            let (lent, direct) = (AtomicU64::new(0), call.origin == context.from);
+            let (encode, target) = (encode::<T> as fn(&_, &_) -> _, context.to);
+            let there = Elsewhere { carrier, call, encode, lent, target, direct };
+            Ok(Self(Side::There(Arc::new(there))))
         })
         .map_err(D::Error::custom)
     }

@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Next, Signal, discard};
+use crate::cell::{Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
@@ -116,30 +116,39 @@ impl Birth {
 
 async fn run<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Start<A>, birth: &mut Birth) -> Exit {
     let mut ctx = Context::<A>::new(cell.clone(), start.checkpoint);
-    let mut actor = match until_killed(cell, A::start(start.args, &mut ctx)).await {
-        Ok(Ok(actor)) => actor,
+    let mut state = match until_killed(cell, A::start(start.args, &mut ctx)).await {
+        Ok(Ok(actor)) => State(Some(actor)),
         Ok(Err(fault)) => return Exit::InitFailed(fault),
-        Err(end) => return end,
+        Err(kill) => return kill,
     };
     if !birth.announce() {
-        return dropped(actor, Exit::Killed);
+        return Exit::Killed;
     }
+    let Some(actor) = &mut state.0 else { return Exit::Killed };
     if ctx.checkpoint.wanted {
-        take_checkpoint(&actor, &mut ctx);
+        take_checkpoint(actor, &mut ctx);
     }
-    let exit = serve(&mut actor, &mut ctx, cell).await;
-    if exit.is_abnormal() {
-        return dropped(actor, exit);
-    }
-    until_killed(cell, actor.stop(&exit)).await.map_or_else(|end| end, |()| exit)
-}
-
-/// Drops the state after an abnormal end, whose cause a destructor that panics does not hide.
-fn dropped<A>(actor: A, exit: Exit) -> Exit {
-    if catch_unwind(AssertUnwindSafe(|| drop(actor))).is_err() {
-        debug!(%exit, "the state panicked when it was dropped");
+    let exit = serve(actor, &mut ctx, cell).await;
+    if !exit.is_abnormal()
+        && let Some(actor) = state.0.take()
+        && let Err(kill) = until_killed(cell, actor.stop(&exit)).await
+    {
+        return kill;
     }
     exit
+}
+
+/// The state of a run. A destructor that panics, be it while another panic unwinds, ends neither
+/// the node nor hides why the run ended.
+struct State<A>(Option<A>);
+
+impl<A> Drop for State<A> {
+    fn drop(&mut self) {
+        let actor = self.0.take();
+        if catch_unwind(AssertUnwindSafe(|| drop(actor))).is_err() {
+            debug!(actor = std::any::type_name::<A>(), "the state panicked when it was dropped");
+        }
+    }
 }
 
 async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A::Msg>>) -> Exit {
@@ -213,11 +222,11 @@ fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Ms
     match envelope.refusal(ctx.epoch(), engine) {
         None => Some(envelope.message),
         Some(Why::Expired) => {
-            discard(envelope, || Why::Expired);
+            ctx.cell.discard(envelope, || Why::Expired);
             None
         }
         Some(_) => {
-            discard(envelope, || Why::Stopped);
+            ctx.cell.discard(envelope, || Why::Stopped);
             None
         }
     }
@@ -283,7 +292,7 @@ async fn handle<M: Send + 'static, F: Future>(
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
-        let polled = poll_caught(handler.as_mut(), cx);
+        let polled = handler.as_mut().poll(cx).map(Ok);
         if polled.is_pending() && std::mem::take(&mut first) {
             consumer.publish();
         }
@@ -302,27 +311,19 @@ async fn until_killed<M: Send + 'static, F: Future>(
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
-        poll_caught(future.as_mut(), cx)
+        future.as_mut().poll(cx).map(Ok)
     })
     .await
-}
-
-/// Polls code of the user; a panic becomes the end of its run. What it unwinds is the code's own
-/// values only: the actor's state is dropped later, outside the panic, and may panic once more.
-fn poll_caught<F: Future>(
-    future: Pin<&mut F>,
-    cx: &mut TaskContext<'_>,
-) -> Poll<Result<F::Output, Exit>> {
-    match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
-        Ok(polled) => polled.map(Ok),
-        Err(panic) => Poll::Ready(Err(Exit::Panicked(panic_text(&*panic)))),
-    }
 }
 
 /// A future whose panic is a value.
 pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
     let mut future = pin!(future);
-    poll_fn(|cx| poll_caught(future.as_mut(), cx)).await
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(polled) => polled.map(Ok),
+        Err(panic) => Poll::Ready(Err(Exit::Panicked(panic_text(&*panic)))),
+    })
+    .await
 }
 
 async fn yield_once() {

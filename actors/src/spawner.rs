@@ -193,12 +193,10 @@ pub trait Child: Send + Sync + 'static {
     fn stop(&self, exit: Exit);
     /// Ends it where it waits.
     fn kill(&self);
-    /// Says that it will not be started again.
+    /// Says that no run follows on its cell: a next one, if there is one, begins anew.
     fn retire(&self);
-    /// Says that its next run begins on another cell: this one's is over, the child is not.
-    fn leave_cell(&self) {
-        self.retire();
-    }
+    /// Says that no run follows anywhere, after [`Child::retire`].
+    fn forget(&self) {}
     /// Its cell, if it lives here.
     fn control(&self) -> Option<Arc<dyn Control>>;
 }

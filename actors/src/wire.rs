@@ -8,7 +8,8 @@
 //! Invariants:
 //! - **W-1** Encoding that does not end in a sent message undoes every call it registered.
 //! - **W-2** Bytes from outside never panic; what is left over after a message is an error.
-//! - **W-3** A message that is dropped instead of run says so: its replies answer `Rejected`.
+//! - **W-3** A message that is dropped instead of run says so: its replies answer `Rejected`. A
+//!   reply that an actor handed on answers `Unknown`, because the message it came in has run.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -23,7 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::carrier::Carrier;
 use crate::error::{CallError, Why};
-use crate::id::NodeId;
+use crate::id::{ActorId, NodeId};
 
 /// Payloads one message may carry.
 pub const PAYLOADS_PER_MESSAGE_MAX: usize = 64;
@@ -40,7 +41,33 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Wire for T {}
 
 /// A message type that can travel between nodes under a stable name.
 ///
-/// Written with [`protocol!`](crate::protocol).
+/// Written with [`protocol!`](crate::protocol). A reference to actors of this protocol can then
+/// stand inside other messages:
+///
+/// ```
+/// # use mobula_actors::{ActorRef, protocol};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// enum CounterMsg { Add(i64) }
+/// protocol!(CounterMsg = "shop.counter/1");
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum FeedMsg { Count(ActorRef<CounterMsg>) }
+/// protocol!(FeedMsg = "shop.feed/1");
+/// ```
+///
+/// Without its line the reference does not travel, and the compiler says which line is missing:
+///
+/// ```compile_fail
+/// # use mobula_actors::{ActorRef, protocol};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Serialize, Deserialize)]
+/// enum CounterMsg { Add(i64) }
+///
+/// #[derive(Serialize, Deserialize)]
+/// enum FeedMsg { Count(ActorRef<CounterMsg>) }
+/// protocol!(FeedMsg = "shop.feed/1");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no protocol, so it cannot leave this node",
     note = "derive `Serialize` and `Deserialize` for it and add `protocol!({Self} = \"name/1\");`"
@@ -87,7 +114,8 @@ pub struct Outgoing {
     pub head: Vec<u8>,
     /// The payloads, in order of their indexes.
     pub payloads: Vec<Bytes>,
-    /// The calls that wait for an answer to this message.
+    /// The calls that wait for an answer to this message. Who refuses it answers those of the
+    /// sender's node `Rejected`, and those of other nodes `Unknown`: they were handed on (W-3).
     pub calls: Vec<CallId>,
     lent: Loans,
 }
@@ -147,6 +175,8 @@ pub(crate) struct Encoding {
 pub(crate) struct Decoding {
     pub(crate) carrier: Arc<dyn Carrier>,
     pub(crate) from: NodeId,
+    /// The actor whose message it is.
+    pub(crate) to: Option<ActorId>,
     payloads: Vec<Bytes>,
     /// The reason of a failure, as above.
     refusal: Option<&'static str>,
@@ -155,7 +185,7 @@ pub(crate) struct Decoding {
 thread_local! {
     static ENCODING: RefCell<Option<Encoding>> = const { RefCell::new(None) };
     static DECODING: RefCell<Option<Decoding>> = const { RefCell::new(None) };
-    static DISCARDING: Cell<Option<Discard>> = const { Cell::new(None) };
+    static DISCARDING: Cell<Option<Discarding>> = const { Cell::new(None) };
 }
 
 /// Encodes `value` for the wire of `carrier`'s node.
@@ -203,7 +233,18 @@ pub fn decode<T: DeserializeOwned>(
     head: &[u8],
     payloads: Vec<Bytes>,
 ) -> Result<T, String> {
-    let fresh = Decoding { carrier: carrier.clone(), from, payloads, refusal: None };
+    decode_for(None, carrier, from, head, payloads)
+}
+
+/// [`decode`] of a message to the actor `to`.
+pub(crate) fn decode_for<T: DeserializeOwned>(
+    to: Option<ActorId>,
+    carrier: &Arc<dyn Carrier>,
+    from: NodeId,
+    head: &[u8],
+    payloads: Vec<Bytes>,
+) -> Result<T, String> {
+    let fresh = Decoding { carrier: carrier.clone(), from, to, payloads, refusal: None };
     let scope = Scope::enter(&DECODING, fresh);
     let refused = || Why::Incompatible("the rest of the message could not be decoded".into());
     let read = || match postcard::take_from_bytes::<T>(head) {
@@ -275,26 +316,41 @@ pub(crate) fn with_decoding<R, E: serde::de::Error>(
     })
 }
 
-type Discard = fn() -> Why;
+#[derive(Clone, Copy)]
+struct Discarding {
+    why: fn() -> Why,
+    /// The actor whose messages they were; `None` if they reached none.
+    by: Option<ActorId>,
+}
 
 /// Runs `body`, which drops messages that did not run: their replies answer `Rejected(why())`
-/// instead of `Unknown`.
-pub fn discarding<R>(why: Discard, body: impl FnOnce() -> R) -> R {
-    struct Restore(Option<Discard>);
+/// instead of `Unknown`, unless they had been handed on by an actor that did run.
+pub fn discarding<R>(why: fn() -> Why, body: impl FnOnce() -> R) -> R {
+    discarding_by(None, why, body)
+}
+
+/// [`discarding`] of messages to the actor `by`.
+pub(crate) fn discarding_by<R>(
+    by: Option<ActorId>,
+    why: fn() -> Why,
+    body: impl FnOnce() -> R,
+) -> R {
+    struct Restore(Option<Discarding>);
     impl Drop for Restore {
         fn drop(&mut self) {
             DISCARDING.with(|slot| slot.set(self.0));
         }
     }
-    let _restore = Restore(DISCARDING.with(|slot| slot.replace(Some(why))));
+    let _restore = Restore(DISCARDING.with(|slot| slot.replace(Some(Discarding { why, by }))));
     body()
 }
 
-/// What a reply that is dropped unanswered answers here and now.
-pub(crate) fn unanswered() -> CallError {
+/// What a reply that is dropped unanswered answers here and now. `is_first` says whether, as far
+/// as it knows, it never left the message it was made for, which was to the actor given.
+pub(crate) fn unanswered(is_first: impl FnOnce(Option<ActorId>) -> bool) -> CallError {
     match DISCARDING.with(Cell::get) {
-        Some(why) => CallError::Rejected(why()),
-        None => CallError::Unknown(crate::error::Lost::Dropped),
+        Some(Discarding { why, by }) if is_first(by) => CallError::Rejected(why()),
+        _ => CallError::Unknown(crate::error::Lost::Dropped),
     }
 }
 

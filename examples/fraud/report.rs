@@ -21,6 +21,13 @@ pub struct Report {
     pub auc: Option<f64>,
     /// The digest of the run.
     pub digest: Option<String>,
+    /// The area that the oracle found; for people only.
+    #[serde(skip)]
+    pub oracle_auc: Option<f64>,
+    /// How many events the oracle, one thread without the runtime, does in a second; for people
+    /// only.
+    #[serde(skip)]
+    pub oracle_events_per_s: f64,
     /// The digest of the oracle.
     pub oracle_digest: Option<String>,
     /// Node processes.
@@ -51,7 +58,6 @@ pub struct Latency {
 
 impl Latency {
     /// From a histogram of microseconds; none when it is empty.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a run on a cluster asks"))]
     pub fn of(histogram: &Histogram<u64>) -> Option<Self> {
         (!histogram.is_empty()).then(|| Self {
             p50: histogram.value_at_quantile(0.5),
@@ -91,9 +97,10 @@ impl Report {
 
     /// Whether the run agrees with the oracle bit for bit, with nothing lost and nothing counted
     /// twice.
-    #[cfg_attr(not(test), expect(dead_code, reason = "only a run on a cluster asks"))]
     pub fn is_exact(&self) -> bool {
-        let agrees = self.digest.is_some() && self.digest == self.oracle_digest;
+        let agrees = self.digest.is_some()
+            && self.digest == self.oracle_digest
+            && self.auc == self.oracle_auc;
         agrees && self.lost == 0 && self.duplicated == 0
     }
 }
@@ -115,9 +122,11 @@ impl Display for Report {
         }
         line(f, "lost", self.lost)?;
         line(f, "counted twice", self.duplicated)?;
-        line(f, "auc", known(self.auc.map(|auc| format!("{auc:.4}"))))?;
+        line(f, "auc", area(self.auc))?;
+        line(f, "oracle auc", area(self.oracle_auc))?;
         line(f, "digest", known(self.digest.as_ref()))?;
-        line(f, "oracle digest", known(self.oracle_digest.as_ref()))
+        line(f, "oracle digest", known(self.oracle_digest.as_ref()))?;
+        line(f, "oracle", format_args!("{:.0} events/s on one thread", self.oracle_events_per_s))
     }
 }
 
@@ -139,6 +148,10 @@ fn line(f: &mut Formatter<'_>, name: &str, value: impl Display) -> fmt::Result {
     writeln!(f, "{name:<15}{value}")
 }
 
+fn area(auc: Option<f64>) -> String {
+    known(auc.map(|auc| format!("{auc:.4}")))
+}
+
 fn known(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".into(), |value| value.to_string())
 }
@@ -154,6 +167,8 @@ mod tests {
             latency_us: Some(Latency { p50: 1, p99: 2, max: 3 }),
             auc: Some(0.5),
             digest: Some("ab".into()),
+            oracle_auc: Some(0.5),
+            oracle_events_per_s: 1e6,
             oracle_digest: Some("ab".into()),
             nodes: 3,
             killed: vec![Killed {
@@ -200,6 +215,7 @@ mod tests {
         assert!(!Report { duplicated: 1, ..report() }.is_exact());
         assert!(!Report { digest: Some("cd".into()), ..report() }.is_exact());
         assert!(!Report { digest: None, oracle_digest: None, ..report() }.is_exact());
+        assert!(!Report { oracle_auc: Some(0.6), ..report() }.is_exact());
     }
 
     #[test]

@@ -15,6 +15,9 @@ use crate::machine::Time;
 
 /// An inquiry without a verdict ends after this long; silence is then for the probes.
 const INQUIRY_TIME: Duration = Duration::from_secs(2);
+/// How soon a dial that was neither refused nor answered is made again: a process that is just being
+/// killed still takes connections for a moment, and resets them.
+const DIAL_AGAIN: Duration = Duration::from_millis(20);
 /// Above this many members the questions are spread, so that a crash noticed by all at once is
 /// asked about by few: the first verdict reaches the others before they ask.
 const EAGER_MEMBERS_MAX: usize = 8;
@@ -27,6 +30,8 @@ pub(super) struct Inquiry<P> {
     boot: u64,
     /// How this node's own dial ended.
     own: Option<Outcome>,
+    /// When this node dials again.
+    dial_at: Option<Time>,
     /// When this node asks the others; nothing when it did, or only was asked.
     ask_at: Option<Time>,
     /// Whom this node asked, and what each said last.
@@ -39,11 +44,12 @@ pub(super) struct Inquiry<P> {
 impl<P: Peer> Inquiry<P> {
     fn new(now: Time, boot: u64) -> Self {
         let (asked, askers) = (BTreeMap::new(), BTreeSet::new());
-        Self { boot, own: None, ask_at: None, asked, askers, ends: now.after(INQUIRY_TIME) }
+        let ends = now.after(INQUIRY_TIME);
+        Self { boot, own: None, dial_at: None, ask_at: None, asked, askers, ends }
     }
 
     pub(super) fn due(&self) -> Time {
-        self.ask_at.map_or(self.ends, |at| at.min(self.ends))
+        [self.ask_at, self.dial_at].into_iter().flatten().fold(self.ends, Time::min)
     }
 }
 
@@ -110,11 +116,15 @@ impl<P: Peer> Membership<P> {
                 self.inquiries.remove(&key);
                 continue;
             }
-            inquiry.ask_at = None;
             let boot = inquiry.boot;
-            for peer in peers.into_iter().filter(|peer| *peer != key) {
-                inquiry.asked.entry(peer).or_insert(None);
-                out.push(plain(peer, Body::AskDial { key, boot }));
+            if inquiry.ask_at.take_if(|at| *at <= now).is_some() {
+                for peer in peers.into_iter().filter(|peer| *peer != key) {
+                    inquiry.asked.entry(peer).or_insert(None);
+                    out.push(plain(peer, Body::AskDial { key, boot }));
+                }
+            }
+            if inquiry.dial_at.take_if(|at| *at <= now).is_some() && !self.dial(now, key, out) {
+                self.settle(now, key, boot, Outcome::Failed, out);
             }
             self.conclude(now, key, out);
         }
@@ -159,6 +169,7 @@ impl<P: Peer> Membership<P> {
     ) {
         let Some(inquiry) = self.inquiries.get_mut(&key) else { return };
         inquiry.own = Some(outcome);
+        inquiry.dial_at = (outcome == Outcome::Failed).then(|| now.after(DIAL_AGAIN));
         for &to in &inquiry.askers {
             if self.connections.contains_key(&to) {
                 out.push(plain(to, Body::Dialled { key, boot, outcome }));

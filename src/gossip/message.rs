@@ -1,7 +1,7 @@
 //! The frames that gossip exchanges, and what makes one acceptable.
 //!
-//! - **G-8** A frame above [`FRAME_BYTES_MAX`], with trailing bytes, or with a collection or
-//!   string beyond its bound is refused as a whole, before any state changes.
+//! A frame above [`FRAME_BYTES_MAX`], with trailing bytes, or with a collection or string beyond its
+//! bound is malformed, and refused as a whole (G-8).
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};

@@ -18,7 +18,7 @@
 //! - **G-6** A record has one writer; the larger (boot, seq) wins; a new seq needs a change.
 //! - **G-7** All that is fed from outside is bounded: members by `members_max`, claims, rows and
 //!   digests per frame, what is remembered of pings passed on.
-//! - **G-8** A malformed frame changes no state (see `message`).
+//! - **G-8** A malformed frame is refused as a whole, before any state changes (see `message`).
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -28,10 +28,25 @@ impl Identity {
         refuse_shared(&file.metadata()?)?;
         let mut text = String::new();
         io::Read::read_to_string(&mut io::Read::take(file, 128), &mut text)?;
-        let mut seed = from_hex(text.trim()).ok_or(IdentityError::Malformed)?;
+        Self::from_secret(text.trim())
+    }
+
+    /// The key with this secret, 64 hexadecimal digits.
+    ///
+    /// # Errors
+    /// [`IdentityError::Malformed`].
+    pub fn from_secret(digits: &str) -> Result<Self, IdentityError> {
+        let mut seed = from_hex(digits).ok_or(IdentityError::Malformed)?;
         let secret =
             ed25519::SecretKey::try_from_bytes(&mut seed).map_err(|_| IdentityError::Malformed)?;
         Ok(Self { pair: secret.into() })
+    }
+
+    /// The secret as 64 hexadecimal digits, to hand it to a child process through a pipe. Whoever
+    /// has it is this node.
+    #[must_use]
+    pub fn secret(&self) -> String {
+        self.pair.secret().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Writes the key to a new file of mode 0600. An existing file is left as it is and refused.
@@ -41,11 +56,7 @@ impl Identity {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
         let mut file = options.open(path)?;
-        let secret = self.pair.secret();
-        for byte in secret.as_ref() {
-            write!(file, "{byte:02x}")?;
-        }
-        writeln!(file)?;
+        writeln!(file, "{}", self.secret())?;
         Ok(file.sync_all()?)
     }
 

@@ -56,6 +56,8 @@ pub(super) const HEAD_BYTES_MAX: usize = 32 << 10;
 pub(super) const BATCH_BYTES_MAX: usize = 64 << 10;
 /// What one poll of a connection writes, and what it reads, before it yields.
 pub(super) const POLL_BYTES_MAX: usize = 256 << 10;
+/// What is still read from a connection that failed, more than a muxer holds back.
+pub(super) const LAST_READ_BYTES_MAX: usize = 16 << 20;
 /// Payload parts of at least this size are written from where they lie.
 pub(super) const DIRECT_BYTES_MIN: usize = 32 << 10;
 /// The muxer cuts what it writes into frames of this size.

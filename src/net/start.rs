@@ -84,11 +84,15 @@ fn check(config: &NetConfig) -> Result<(), NetError> {
         if (1..=max).contains(&value) { Ok(()) } else { Err(NetError::Limit { name, max }) }
     };
     let limits = &config.limits;
-    within("message_bytes_max", limits.message_bytes_max, MESSAGE_BYTES_LIMIT)?;
+    let beat = usize::try_from(limits.heartbeat.as_millis()).unwrap_or(usize::MAX);
     let bulk = limits.bulk_message_bytes_max;
+    within("message_bytes_max", limits.message_bytes_max, MESSAGE_BYTES_LIMIT)?;
     within("bulk_message_bytes_max", bulk, BULK_MESSAGE_BYTES_LIMIT)?;
+    within("lane_bytes_max", limits.lane_bytes_max, 1 << 30)?;
+    within("lane_messages_max", limits.lane_messages_max, 1 << 20)?;
     within("pending_max", limits.pending_max, 1024)?;
     within("connections_per_peer_max", limits.connections_per_peer_max, 16)?;
+    within("heartbeat in ms", beat, 60_000)?;
     match &config.listen {
         Some(address) if config.membership.is_empty() && !is_loopback(address) => {
             Err(NetError::Open { address: address.clone() })

@@ -80,12 +80,12 @@ impl Children {
         let never =
             |child: &Child| child.epoch == epoch && (child.watch.is_none() || epoch <= Epoch(1));
         if self.children().get(&actor).is_some_and(never) {
-            self.retire(actor);
+            self.forget(actor);
         }
     }
 
     /// There will be no more runs.
-    pub(super) fn retire(&self, actor: ActorId) {
+    pub(super) fn forget(&self, actor: ActorId) {
         let child = self.children().remove(&actor);
         let waiting = child.map(|child| child.waiting).unwrap_or_default();
         waiting.into_iter().for_each(|reply| reply.send(Located::Ended));

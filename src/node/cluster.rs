@@ -143,7 +143,9 @@ impl Cluster {
 
     /// Tells a node's own actor something, waiting for a connection if need be.
     pub(super) fn tell(&self, node: NodeId, message: NodeMsg) {
-        let Some(service) = self.service(node) else { return };
+        let Some(service) = self.service(node).filter(|_| !self.membership.is_gone(node)) else {
+            return;
+        };
         let Err(refused) = service.cast(message) else { return };
         self.system.runtime().spawn(async move {
             if let Err(refused) = service.send(refused.message).await {
@@ -213,12 +215,13 @@ impl Cluster {
     /// Where the actor is, if its node may still be alive.
     pub(super) fn whereabouts(&self, to: &Address) -> Result<NodeId, Why> {
         let (node, _) = self.find(to)?;
-        if self.membership.is_gone(node) { Err(self.unlinked(node)) } else { Ok(node) }
+        if self.membership.is_living(node) { Ok(node) } else { Err(self.unlinked(node)) }
     }
 
-    /// Why a node without a connection cannot be sent to.
+    /// Why a node without a connection cannot be sent to: one that is not a member, or not any
+    /// more, never will be, and the actor's home must be asked.
     fn unlinked(&self, node: NodeId) -> Why {
-        if self.membership.is_gone(node) { Why::NoRoute } else { Why::Unreachable }
+        if self.membership.is_living(node) { Why::Unreachable } else { Why::NoRoute }
     }
 
     fn push_on(
@@ -517,6 +520,13 @@ impl Carrier for Cluster {
             }
         };
         self.push_surely(call.origin, Lane::Call, frame);
+    }
+
+    fn present(&self, to: &Address) -> Address {
+        match self.find(to) {
+            Ok((node, epoch)) => Address { node, epoch, ..*to },
+            Err(_) => *to,
+        }
     }
 
     fn monitor(&self, to: &Address, on_down: OnDown) {

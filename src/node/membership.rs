@@ -99,7 +99,19 @@ impl Membership {
         Time(u64::try_from(self.born.elapsed().as_micros()).unwrap_or(u64::MAX))
     }
 
+    /// Whether this life of a node is known and not over.
+    pub(super) fn is_living(&self, node: NodeId) -> bool {
+        let member = |driven: &Driven| {
+            let member = driven.gossip.member(node.key)?;
+            Some(member.boot == node.boot && !member.state.is_gone())
+        };
+        node == self.me || member(&self.driven()).unwrap_or(false)
+    }
+
     pub(super) fn is_gone(&self, node: NodeId) -> bool {
+        if node.key == self.me.key {
+            return node.boot < self.me.boot;
+        }
         let driven = self.driven();
         driven.gone.contains(&node)
             || driven.gossip.member(node.key).is_some_and(|member| {

@@ -347,16 +347,15 @@ impl Child for Placed {
         self.cluster.tell(self.node, NodeMsg::End { actor, epoch, exit: Exit::Killed, kill: true });
     }
 
+    /// Who looks for the child from now on waits for its next run.
     fn retire(&self) {
-        self.cluster.children.retire(self.actor);
-        self.leave_cell();
-        self.cluster.changed.notify_waiters();
-    }
-
-    /// Who looks for the child in the meantime waits for its next run.
-    fn leave_cell(&self) {
         let (actor, epoch) = (self.actor, self.epoch);
         self.cluster.tell(self.node, NodeMsg::Retire { actor, epoch });
+    }
+
+    fn forget(&self) {
+        self.cluster.children.forget(self.actor);
+        self.cluster.changed.notify_waiters();
     }
 
     fn control(&self) -> Option<Arc<dyn Control>> {

@@ -36,18 +36,18 @@ impl Routes {
 
     /// Learns a route. A run that is older than the known one is not believed.
     pub(super) fn learn(&mut self, actor: ActorId, route: Route) {
-        if let (Some(Route::At(_, known)), Route::At(_, new)) = (self.get(actor), route) {
-            if new < known {
-                return;
-            }
+        if let (Some(Route::At(_, known)), Route::At(_, new)) = (self.get(actor), route)
+            && new < known
+        {
+            return;
         }
         if self.by_actor.insert(actor, route).is_none() {
             self.order.push_back(actor);
         }
-        if self.by_actor.len() > ROUTES_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_actor.remove(&oldest);
-            }
+        if self.by_actor.len() > ROUTES_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_actor.remove(&oldest);
         }
     }
 

@@ -106,10 +106,10 @@ impl Cluster {
 
     /// Another node says that a watched run has ended.
     pub(super) fn watch_fired(&self, number: u64, down: Down) {
-        if let Some(watch) = self.watches.take(number) {
-            if watch.actor == down.actor {
-                fire(watch.on_down, down);
-            }
+        if let Some(watch) = self.watches.take(number)
+            && watch.actor == down.actor
+        {
+            fire(watch.on_down, down);
         }
     }
 

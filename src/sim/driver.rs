@@ -45,7 +45,10 @@ impl World {
             return self.schedule.push(at, Happening::DialFailed { node, boot, to });
         }
         if self.gossip(to).is_none() {
-            return self.tell(node, Input::DialRefused { key: to });
+            let dying = self.nodes.get(to as usize).is_some_and(|n| self.now < n.dying_until);
+            let outcome =
+                if dying { Input::DialFailed { key: to } } else { Input::DialRefused { key: to } };
+            return self.tell(node, outcome);
         }
         let whole = self.network.is_whole(node, to);
         if !whole {

@@ -9,9 +9,9 @@
 //! happenings, its frames travel over the same `network`.
 //!
 //! Invariants:
-//! - **S-1** Same seed and same calls, same [`World::trace`].
-//! - **S-2** Frames of one connection arrive in the order sent; a close comes after them.
-//! - **S-3** A silent link holds what was sent and delivers it when it heals.
+//! - **SW-1** Same seed and same calls, same [`World::trace`].
+//! - **SW-2** Frames of one connection arrive in the order sent; a close comes after them.
+//! - **SW-3** A silent link holds what was sent and delivers it when it heals.
 
 mod driver;
 mod network;

@@ -92,7 +92,7 @@ impl Network {
         self.connections.insert(pair(a, b), Connection { id: self.opened, lanes });
     }
 
-    /// Puts an item on the way, or holds it while the direction is silent (S-2, S-3).
+    /// Puts an item on the way, or holds it while the direction is silent (SW-2, SW-3).
     pub(super) fn send(&mut self, now: Time, from: u32, to: u32, item: Item) -> Option<Transit> {
         let delay = self.delay();
         let connection = self.connections.get_mut(&pair(from, to))?;

@@ -30,6 +30,8 @@ pub(super) struct Node {
     /// What came while the process was paused; nothing while it runs.
     pub(super) backlog: Option<Vec<Input<u32>>>,
     pub(super) wake_at: Option<Time>,
+    /// Until then, dials to the process that ended are reset, not refused.
+    pub(super) dying_until: Time,
 }
 
 /// Simulated nodes, numbered from 0, of which the first three are seeds.
@@ -55,6 +57,7 @@ impl World {
             boot: 0,
             record: Record { address: number.to_string(), ..Record::default() },
             backlog: None,
+            dying_until: Time(0),
             wake_at: None,
         };
         Self {
@@ -76,7 +79,7 @@ impl World {
         self.now
     }
 
-    /// The hash of everything that happened so far (S-1).
+    /// The hash of everything that happened so far (SW-1).
     #[must_use]
     pub fn trace(&self) -> u64 {
         self.trace.value()
@@ -136,6 +139,16 @@ impl World {
 
     /// Kills a process: its connections close, dials to it are refused.
     pub fn crash(&mut self, node: u32) {
+        self.end(node, false);
+    }
+
+    /// Kills a process whose system goes on taking connections for it, and resets them, for a
+    /// while.
+    pub fn crash_slowly(&mut self, node: u32, dying: Duration) {
+        let until = self.now.after(dying);
+        if let Some(entry) = self.nodes.get_mut(node as usize) {
+            entry.dying_until = until;
+        }
         self.end(node, false);
     }
 

@@ -1,10 +1,10 @@
 //! The states that a child's runs have handed over, for the runs after them.
 //!
 //! Invariants:
-//! - **C-1** A state of a run older than the newest one known is refused: that run has been
+//! - **CP-1** A state of a run older than the newest one known is refused: that run has been
 //!   replaced.
-//! - **C-2** Within a run, sequence numbers only grow.
-//! - **C-3** A run gets the newest state whose checksum still holds, or none.
+//! - **CP-2** Within a run, sequence numbers only grow.
+//! - **CP-3** A run gets the newest state whose checksum still holds, or none.
 
 use std::collections::VecDeque;
 use std::hash::{DefaultHasher, Hasher};
@@ -21,7 +21,7 @@ pub const CHECKPOINTS_KEPT: usize = 2;
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Refused {
-    /// Its run has been replaced (C-1).
+    /// Its run has been replaced (CP-1).
     #[error("it comes from run {epoch}, and run {known} is known")]
     OldRun {
         /// Its run.
@@ -29,7 +29,7 @@ pub enum Refused {
         /// The newest run known.
         known: Epoch,
     },
-    /// A later state of its run is held (C-2).
+    /// A later state of its run is held (CP-2).
     #[error("its number {sequence} does not follow {held}")]
     OutOfOrder {
         /// Its number.
@@ -135,10 +135,10 @@ mod tests {
     fn a_replaced_run_and_an_old_number_are_refused() {
         let mut checkpoints = Checkpoints::default();
         hold(&mut checkpoints, 1, 5).unwrap();
-        // C-2
+        // CP-2
         let refused = Refused::OutOfOrder { sequence: 5, held: 5 };
         assert_eq!(hold(&mut checkpoints, 1, 5), Err(refused));
-        // C-1: from the moment the next run is ordered, before it has handed over anything.
+        // CP-1: from the moment the next run is ordered, before it has handed over anything.
         checkpoints.begin(Epoch(2));
         let refused = Refused::OldRun { epoch: Epoch(1), known: Epoch(2) };
         assert_eq!(hold(&mut checkpoints, 1, 6), Err(refused));
@@ -150,9 +150,9 @@ mod tests {
         let mut checkpoints = Checkpoints::default();
         hold(&mut checkpoints, 1, 1).unwrap();
         checkpoints.hold(Epoch(1), 2, 0, Bytes::from_static(b"damaged")).unwrap();
-        assert_eq!(checkpoints.newest().unwrap(), "1.1"); // C-3
+        assert_eq!(checkpoints.newest().unwrap(), "1.1"); // CP-3
         checkpoints.hold(Epoch(1), 3, 0, Bytes::from_static(b"damaged too")).unwrap();
-        assert_eq!(checkpoints.newest(), None); // C-3
+        assert_eq!(checkpoints.newest(), None); // CP-3
     }
 
     #[test]

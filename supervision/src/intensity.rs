@@ -3,9 +3,9 @@
 //! Pure. Time is the `Duration` since a start that the caller chooses.
 //!
 //! Invariants (OTP's `add_restart`, with finer stamps):
-//! - **I-1** A restart counts while its age is at most `period`, inclusive.
-//! - **I-2** More than `max` restarts that count trip the limit; `max` of them do not.
-//! - **I-3** At most `max + 1` stamps are kept.
+//! - **RI-1** A restart counts while its age is at most `period`, inclusive.
+//! - **RI-2** More than `max` restarts that count trip the limit; `max` of them do not.
+//! - **RI-3** At most `max + 1` stamps are kept.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -53,8 +53,8 @@ mod tests {
     fn more_than_max_within_the_period_trips_and_the_edge_counts() {
         let table: &[(u32, u64, &[u64], &[bool])] = &[
             (0, 5_000, &[0], &[true]),
-            (1, 5_000, &[0, 5_000], &[false, true]), // I-1, I-2
-            (1, 5_000, &[0, 5_001], &[false, false]), // I-1
+            (1, 5_000, &[0, 5_000], &[false, true]), // RI-1, RI-2
+            (1, 5_000, &[0, 5_001], &[false, false]), // RI-1
             (2, 1_000, &[0, 0, 0], &[false, false, true]),
             (2, 1_000, &[0, 500, 1_001, 1_500], &[false, false, false, true]),
         ];
@@ -64,7 +64,7 @@ mod tests {
     }
 
     proptest! {
-        // I-1, I-2, I-3 against a model that keeps every stamp.
+        // RI-1, RI-2, RI-3 against a model that keeps every stamp.
         #[test]
         fn the_window_agrees_with_a_count_of_all_stamps(
             max in 0u32..5, period in 0u64..50, steps in prop::collection::vec(0u64..20, 1..60),

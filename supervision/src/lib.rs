@@ -38,6 +38,7 @@ pub mod checkpoint;
 mod directory;
 mod error;
 mod event;
+mod execution;
 pub mod intensity;
 mod line;
 mod member;

@@ -2,10 +2,10 @@
 //! runs that the supervisor itself has ordered.
 //!
 //! Invariants:
-//! - **L-1** Telling never waits: the news go into a queue, and the supervisor is poked unless it
+//! - **LN-1** Telling never waits: the news go into a queue, and the supervisor is poked unless it
 //!   has been already.
-//! - **L-2** A start is reported exactly once, also when its task is aborted or panics.
-//! - **L-3** Checkpoints do not queue: a child's watch keeps the last two, and only then is the
+//! - **LN-2** A start is reported exactly once, also when its task is aborted or panics.
+//! - **LN-3** Checkpoints do not queue: a child's watch keeps the last two, and only then is the
 //!   child told that they are stored.
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -69,7 +69,7 @@ impl Line {
     }
 }
 
-/// Reports how a start went when it is sent or dropped (L-2).
+/// Reports how a start went when it is sent or dropped (LN-2).
 pub(crate) struct Outcome {
     pub(crate) line: Arc<Line>,
     pub(crate) child: Key,

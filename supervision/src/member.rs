@@ -92,10 +92,7 @@ impl Member {
         self.epoch = run.epoch;
         self.early_end = None;
         if !run.keep {
-            self.disarm();
-            if let Some(hold) = self.hold.take() {
-                hold.leave_cell();
-            }
+            self.leave_cell();
         }
         let request = Request {
             seed: self.seed.clone(),
@@ -169,10 +166,17 @@ impl Member {
     }
 
     /// Lets go of the cell: no run follows on it.
-    pub(crate) fn release(&mut self) {
+    fn leave_cell(&mut self) -> Option<Arc<dyn Child>> {
         self.disarm();
-        if let Some(hold) = self.hold.take() {
-            hold.retire();
+        let hold = self.hold.take()?;
+        hold.retire();
+        Some(hold)
+    }
+
+    /// Lets go of the child: no run follows anywhere.
+    pub(crate) fn release(&mut self) {
+        if let Some(hold) = self.leave_cell() {
+            hold.forget();
         }
     }
 
@@ -199,6 +203,7 @@ impl Drop for Member {
         if let Some(hold) = self.hold.take() {
             hold.kill();
             hold.retire();
+            hold.forget();
         }
     }
 }

@@ -79,6 +79,41 @@ impl SupervisorSpec {
     }
 
     /// Adds a child, started after those before it and stopped before them.
+    ///
+    /// A permanent or transient child is started many times, so its arguments are cloned. One
+    /// whose arguments cannot be is temporary, or does not compile:
+    ///
+    /// ```
+    /// # use mobula_actors::{Actor, Context, Fault};
+    /// # use mobula_supervision::{Strategy, Supervisor};
+    /// struct Connection;
+    /// # struct Feed;
+    /// # impl Actor for Feed {
+    /// #     type Args = Connection;
+    /// #     type Msg = ();
+    /// #     async fn start(_: Connection, _: &mut Context<Self>) -> Result<Self, Fault> { Ok(Feed) }
+    /// #     async fn handle(&mut self, _: (), _: &mut Context<Self>) -> Result<(), Fault> { Ok(()) }
+    /// # }
+    /// // `Feed` takes a `Connection` as its argument.
+    /// let spec = Supervisor::spec(Strategy::OneForOne);
+    /// let spec = spec.child("feed", Feed::spec(Connection).temporary());
+    /// ```
+    ///
+    /// ```compile_fail
+    /// # use mobula_actors::{Actor, Context, Fault};
+    /// # use mobula_supervision::{Strategy, Supervisor};
+    /// struct Connection;
+    /// # struct Feed;
+    /// # impl Actor for Feed {
+    /// #     type Args = Connection;
+    /// #     type Msg = ();
+    /// #     async fn start(_: Connection, _: &mut Context<Self>) -> Result<Self, Fault> { Ok(Feed) }
+    /// #     async fn handle(&mut self, _: (), _: &mut Context<Self>) -> Result<(), Fault> { Ok(()) }
+    /// # }
+    /// // `Feed` takes a `Connection` as its argument.
+    /// let spec = Supervisor::spec(Strategy::OneForOne);
+    /// let spec = spec.child("feed", Feed::spec(Connection));
+    /// ```
     #[must_use]
     pub fn child(mut self, id: impl Into<String>, spec: impl IntoSeed) -> Self {
         let (seed, settings) = spec.into_seed();
@@ -87,7 +122,8 @@ impl SupervisorSpec {
     }
 
     /// Adds a supervisor as a child. It has as long to stop as its children need. Its children are
-    /// found under `id/` and their own ids.
+    /// found under `id/` and their own ids. When it is started again its children are new actors;
+    /// temporary ones, whose arguments are used by their only start, then make that start fail.
     #[must_use]
     pub fn supervisor(mut self, id: impl Into<String>, spec: Self) -> Self {
         self.children.push(ChildSpec { id: id.into(), body: Body::Supervisor(spec) });

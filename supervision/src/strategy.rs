@@ -10,14 +10,19 @@
 //! - **S-5** A child is `Stopping` until its end, or that of its start, has been reported.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::time::Duration;
 
 use mobula_actors::id::{Epoch, NodeId};
 use mobula_actors::{Exit, Restart};
 
-use crate::backoff::Backoff;
 use crate::intensity::Intensity;
+
+mod child;
+mod group;
+
+pub use child::{ChildState, Rules};
+
+use child::{Child, Next};
 
 /// Dead nodes remembered, so that the children of each count once.
 pub const DEAD_NODES_MAX: usize = 256;
@@ -29,27 +34,15 @@ pub enum Strategy {
     /// Only the child that ended is started again.
     #[default]
     OneForOne,
+    /// All children are: those that run are stopped first.
+    OneForAll,
+    /// It and those that started after it are: those that run are stopped first.
+    RestForOne,
 }
 
 /// A child within its supervisor. Larger keys started later; none is used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key(pub u64);
-
-/// What a child is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ChildState {
-    /// It has no run, and gets none of itself.
-    Stopped,
-    /// A start that was asked for is under way.
-    Starting,
-    /// It runs.
-    Running,
-    /// A start after an end is due or under way.
-    Restarting,
-    /// Its run, or its start, is being ended.
-    Stopping,
-}
 
 /// What is to be done, in this order.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,17 +80,6 @@ pub enum Decision {
     GiveUp(Exit),
 }
 
-/// How one child is to be treated.
-#[derive(Clone, Debug)]
-pub struct Rules {
-    /// When it is started again.
-    pub restart: Restart,
-    /// Its waits after ends caused by its code; `None` for none.
-    pub code: Option<Backoff>,
-    /// Its waits after ends caused by the infrastructure.
-    pub infra: Backoff,
-}
-
 /// A supervisor's children and what it has decided about them.
 #[derive(Debug)]
 pub struct Plan {
@@ -107,14 +89,7 @@ pub struct Plan {
     dead: VecDeque<NodeId>,
     children: BTreeMap<Key, Child>,
     ending: Option<Exit>,
-}
-
-#[derive(Debug)]
-struct Child {
-    rules: Rules,
-    state: ChildState,
-    epoch: Epoch,
-    restarts: u64,
+    group: Option<group::Group>,
 }
 
 /// Why and when a run ended, with a number in `0.0..1.0` for the jitter of the wait.
@@ -139,14 +114,13 @@ impl Plan {
             dead: VecDeque::new(),
             children: BTreeMap::new(),
             ending: None,
+            group: None,
         }
     }
 
     /// Adds a stopped child. Its key is larger than any before it.
     pub fn add(&mut self, key: Key, rules: Rules) {
-        let child =
-            Child { rules, state: ChildState::Stopped, epoch: Epoch::default(), restarts: 0 };
-        self.children.insert(key, child);
+        self.children.insert(key, Child::new(rules));
     }
 
     /// Forgets a stopped child; a child in another state stays.
@@ -180,9 +154,7 @@ impl Plan {
         match child {
             Some(child) if self.ending.is_none() => {
                 child.state = ChildState::Starting;
-                child.epoch = child.epoch.next();
-                let (epoch, after) = (child.epoch, Duration::ZERO);
-                vec![Decision::Start { child: key, epoch, after, keep: false, avoid: None }]
+                vec![child.order(key, Duration::ZERO)]
             }
             _ => Vec::new(),
         }
@@ -191,10 +163,11 @@ impl Plan {
     /// The start that was ordered has succeeded.
     pub fn started(&mut self, key: Key) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.ordered = false;
         match child.state {
             ChildState::Starting | ChildState::Restarting => {
                 child.state = ChildState::Running;
-                Vec::new()
+                self.advance(key)
             }
             // It was called off too late.
             ChildState::Stopping => vec![Decision::Stop { child: key }],
@@ -205,10 +178,14 @@ impl Plan {
     /// The start that was ordered has failed, or was called off. One that somebody asked for
     /// leaves the child stopped; during a restart it counts as one more end.
     pub fn start_failed(&mut self, key: Key, end: End) -> Vec<Decision> {
-        match self.state(key) {
-            Some(ChildState::Restarting) => self.start_again(key, end),
-            Some(ChildState::Starting | ChildState::Stopping) => self.finish(key),
-            Some(ChildState::Stopped | ChildState::Running) | None => Vec::new(),
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.ordered = false;
+        match child.state {
+            ChildState::Restarting => self.start_again(key, end),
+            ChildState::Starting => self.finish(key),
+            // The run before it may have left a mailbox, unless the infrastructure took it.
+            ChildState::Stopping => self.stopped(key, &end.exit),
+            ChildState::Stopped | ChildState::Running => Vec::new(),
         }
     }
 
@@ -216,24 +193,33 @@ impl Plan {
     pub fn ended(&mut self, key: Key, end: End) -> Vec<Decision> {
         let Some(child) = self.children.get(&key) else { return Vec::new() };
         match child.state {
+            ChildState::Running if self.is_about_to_stop(key) => self.stopped_early(key, &end.exit),
             ChildState::Running
                 if self.ending.is_none() && child.rules.restart.after(&end.exit) =>
             {
                 self.start_again(key, end)
             }
-            ChildState::Running | ChildState::Stopping => self.finish(key),
+            ChildState::Running => self.finish(key),
+            ChildState::Stopping => self.stopped(key, &end.exit),
             _ => Vec::new(),
         }
     }
 
     /// Stops one child; it stays, stopped, unless it is temporary.
     pub fn terminate(&mut self, key: Key) -> Vec<Decision> {
-        match self.children.get_mut(&key) {
-            Some(child) if !matches!(child.state, ChildState::Stopped | ChildState::Stopping) => {
+        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
+        child.again = false;
+        if let Some(group) = &mut self.group {
+            group.leave(key);
+        }
+        match child.state {
+            ChildState::Stopped | ChildState::Stopping => Vec::new(),
+            // It waits for its group, and has nothing that could be stopped.
+            ChildState::Restarting if !child.ordered => self.finish(key),
+            _ => {
                 child.state = ChildState::Stopping;
                 vec![Decision::Stop { child: key }]
             }
-            _ => Vec::new(),
         }
     }
 
@@ -243,6 +229,7 @@ impl Plan {
             return Vec::new();
         }
         self.ending = Some(exit);
+        self.group = None;
         let mut decisions = self.call_off_starts();
         decisions.extend(self.wind_down());
         decisions
@@ -253,25 +240,24 @@ impl Plan {
         let lost = exit.is_infrastructure();
         let admitted = if lost { self.admit_loss(&exit, now) } else { self.intensity.add(now) };
         if !admitted {
+            // Its group is not gone on with.
+            self.group = None;
             let mut decisions = self.finish(key);
             decisions.extend(self.end(Exit::MaxIntensity));
             return decisions;
         }
         match self.strategy {
             Strategy::OneForOne => self.restart_one(key, &exit, now, chance),
+            Strategy::OneForAll => self.restart_from(Key(0), key, &exit, now, chance),
+            Strategy::RestForOne => self.restart_from(key, key, &exit, now, chance),
         }
     }
 
     fn restart_one(&mut self, key: Key, exit: &Exit, now: Duration, chance: f64) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
-        let lost = exit.is_infrastructure();
-        let backoff = if lost { Some(&mut child.rules.infra) } else { child.rules.code.as_mut() };
-        let after = backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance));
-        child.state = ChildState::Restarting;
-        child.epoch = child.epoch.next();
-        child.restarts += 1;
-        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
-        vec![Decision::Start { child: key, epoch: child.epoch, after, keep: !lost, avoid }]
+        child.next = Next::after(exit);
+        let after = child.wait_after(exit, now, chance);
+        vec![child.order_again(key, after)]
     }
 
     fn admit_loss(&mut self, exit: &Exit, now: Duration) -> bool {
@@ -299,18 +285,19 @@ impl Plan {
         if self.ending.is_some() && was == ChildState::Stopping {
             decisions.extend(self.wind_down());
         }
+        decisions.extend(self.advance(key));
         decisions
     }
 
     /// Starts have no order in which they must be undone (S-4).
     fn call_off_starts(&mut self) -> Vec<Decision> {
-        let starting =
-            |child: &Child| matches!(child.state, ChildState::Starting | ChildState::Restarting);
-        let starts = self.children.iter_mut().rev().filter(|(_, child)| starting(child));
+        let starts = self.children.iter_mut().rev().filter(|(_, child)| child.is_starting());
         starts
             .map(|(key, child)| {
-                child.state = ChildState::Stopping;
-                Decision::Stop { child: *key }
+                let stop = child.ordered;
+                child.state = if stop { ChildState::Stopping } else { ChildState::Stopped };
+                let child = *key;
+                if stop { Decision::Stop { child } } else { Decision::Release { child } }
             })
             .collect()
     }
@@ -328,17 +315,5 @@ impl Plan {
             }
         }
         self.ending.clone().map(Decision::GiveUp).into_iter().collect()
-    }
-}
-
-impl fmt::Display for ChildState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Stopped => "stopped",
-            Self::Starting => "starting",
-            Self::Running => "running",
-            Self::Restarting => "restarting",
-            Self::Stopping => "stopping",
-        })
     }
 }

@@ -1,35 +1,32 @@
 //! The actor that carries out what the [plan](crate::strategy) decides.
 //!
 //! Invariants:
-//! - **V-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
+//! - **SV-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
 //!   and terminating go on meanwhile.
-//! - **V-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
+//! - **SV-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
 //!   that is killed or panics leaves at once: its children are then killed.
-//! - **V-3** A child keeps its actor id and its references over all its runs.
+//! - **SV-3** A child keeps its actor id and its references over all its runs.
 
-use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mobula_actors::spawner::{Seed, Spawner, Started};
+use mobula_actors::spawner::{Seed, Spawner};
 use mobula_actors::{Actor, Context, Exit, Fault, Reply, Settings, SpawnError, Spec};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot::{self, error::TryRecvError};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
 use crate::directory::{Directory, Reference};
 use crate::error::{SuperviseError, TreeError};
 use crate::event::Event;
 use crate::intensity::Intensity;
-use crate::line::{Line, News, What};
-use crate::member::{Asked, Hands, Member, Run};
+use crate::line::{Line, News};
+use crate::member::Member;
 use crate::spec::{ChildSpec, Hook, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
-use crate::strategy::{ChildState, Decision, End, Key, Plan, Rules, Strategy};
+use crate::strategy::{Key, Plan, Strategy};
 use crate::tree::ChildInfo;
 
 /// Children of one supervisor, static and run-time together.
@@ -38,8 +35,8 @@ pub const CHILDREN_MAX: usize = 1_000_000;
 /// What one supervisor is started with.
 #[derive(Clone)]
 pub struct Supervising {
-    spec: Arc<SupervisorSpec>,
-    spawner: Arc<dyn Spawner>,
+    pub(crate) spec: Arc<SupervisorSpec>,
+    pub(crate) spawner: Arc<dyn Spawner>,
     pub(crate) directory: Arc<Directory>,
     /// Empty for the root, else it ends in a slash.
     path: String,
@@ -97,15 +94,15 @@ pub enum Msg {
 /// [`Supervisor::spec`] describes one, [`supervise`](crate::supervise) starts it.
 pub struct Supervisor {
     pub(crate) supervising: Supervising,
-    runtime: Handle,
-    line: Arc<Line>,
+    pub(crate) runtime: Handle,
+    pub(crate) line: Arc<Line>,
     news: UnboundedReceiver<News>,
     pub(crate) plan: Plan,
     pub(crate) members: BTreeMap<Key, Member>,
     pub(crate) ids: HashMap<String, Key>,
-    keys: u64,
-    born: Instant,
-    over: Option<Exit>,
+    pub(crate) keys: u64,
+    pub(crate) born: Instant,
+    pub(crate) over: Option<Exit>,
 }
 
 impl Supervisor {
@@ -221,7 +218,7 @@ impl Supervisor {
         }
     }
 
-    /// Stops all children in reverse order (V-2).
+    /// Stops all children in reverse order (SV-2).
     async fn wind_down(&mut self, exit: Exit) {
         let decisions = self.plan.end(exit);
         self.carry_out(decisions);
@@ -238,159 +235,12 @@ impl Supervisor {
     }
 }
 
-/// Carrying out.
-impl Supervisor {
-    pub(crate) fn carry_out(&mut self, decisions: Vec<Decision>) {
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        for decision in decisions {
-            match decision {
-                Decision::Start { child, epoch, after, keep, avoid } => {
-                    let Some(member) = self.members.get_mut(&child) else { continue };
-                    if !member.is_new {
-                        let id = self.supervising.path_of(&member.id);
-                        self.supervising.tell(&Event::Restarting { id, epoch, after });
-                    }
-                    member.start(Run { epoch, after, keep, avoid }, &hands);
-                }
-                Decision::Stop { child } => {
-                    if let Some(member) = self.members.get_mut(&child) {
-                        member.stop(&hands);
-                    }
-                }
-                Decision::Release { child } => {
-                    if let Some(member) = self.members.get_mut(&child) {
-                        member.release();
-                        member.has_stopped();
-                    }
-                }
-                Decision::Forget { child } => {
-                    if let Some(member) = self.members.remove(&child) {
-                        self.supervising.directory.remove(&self.supervising.path_of(&member.id));
-                        self.ids.remove(&member.id);
-                    }
-                }
-                Decision::GiveUp(exit) => {
-                    if exit.is_abnormal() {
-                        self.supervising.tell(&Event::GaveUp { exit: exit.clone() });
-                    }
-                    self.over = Some(exit);
-                }
-            }
-        }
-    }
-
-    fn apply(&mut self, news: News) {
-        let News { child, epoch, what } = news;
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        let Some(member) = self.members.get_mut(&child).filter(|member| member.epoch == epoch)
-        else {
-            return;
-        };
-        match what {
-            What::Start(Some(Ok(started))) => self.started(child, started),
-            What::Start(Some(Err(error))) => self.start_failed(child, Some(error)),
-            What::Start(None) => self.start_failed(child, None),
-            What::Ended(exit) if member.is_starting() => member.early_end = Some(exit),
-            What::Ended(exit) => self.ended(child, exit),
-            // The timer may have run out while the run ended.
-            _ if self.plan.state(child) != Some(ChildState::Stopping) => {}
-            What::Overdue => member.kill(&hands),
-            What::StillThere => {
-                let (id, actor) = (self.supervising.path_of(&member.id), member.actor);
-                self.supervising.tell(&Event::Zombie { id, actor, epoch });
-                self.ended(child, Exit::Killed);
-            }
-        }
-    }
-
-    fn started(&mut self, child: Key, started: Started) {
-        let Some(member) = self.members.get_mut(&child) else { return };
-        member.start_is_over();
-        member.is_new = false;
-        let id = self.supervising.path_of(&member.id);
-        let (actor, epoch, node) = (member.actor, member.epoch, started.child.node());
-        member.hold = Some(started.child);
-        let reference = started.reference.map(Reference::from);
-        if let Some(reference) = &reference {
-            self.supervising.directory.insert(&id, reference.clone());
-        }
-        let (asked, early_end) = (member.asked.take(), member.early_end.take());
-        self.supervising.tell(&Event::Started { id, actor, epoch, node });
-        let decisions = self.plan.started(child);
-        self.carry_out(decisions);
-        if let Some(asked) = asked {
-            asked(Ok(reference));
-        }
-        if let Some(exit) = early_end {
-            self.ended(child, exit);
-        }
-    }
-
-    fn start_failed(&mut self, child: Key, error: Option<SpawnError>) {
-        let Some(member) = self.members.get_mut(&child) else { return };
-        member.start_is_over();
-        let (asked, is_new) = (member.asked.take(), member.is_new);
-        let exit = error.as_ref().map_or(Exit::Killed, exit_of);
-        if error.is_some() {
-            let (id, epoch) = (self.supervising.path_of(&member.id), member.epoch);
-            self.supervising.tell(&Event::StartFailed { id, epoch, exit: exit.clone() });
-        }
-        let end = self.end_of(exit);
-        let decisions = self.plan.start_failed(child, end);
-        self.carry_out(decisions);
-        if is_new {
-            self.plan.remove(child);
-            self.carry_out(vec![Decision::Forget { child }]);
-        }
-        if let (Some(asked), Some(error)) = (asked, error) {
-            asked(Err(error));
-        }
-    }
-
-    fn ended(&mut self, child: Key, exit: Exit) {
-        let Some(member) = self.members.get_mut(&child) else { return };
-        if !matches!(self.plan.state(child), Some(ChildState::Running | ChildState::Stopping)) {
-            return;
-        }
-        member.disarm();
-        let (id, actor, epoch) = (self.supervising.path_of(&member.id), member.actor, member.epoch);
-        self.supervising.tell(&Event::Ended { id, actor, epoch, exit: exit.clone() });
-        let end = self.end_of(exit);
-        let decisions = self.plan.ended(child, end);
-        self.carry_out(decisions);
-    }
-
-    fn end_of(&self, exit: Exit) -> End {
-        End { exit, now: self.born.elapsed(), chance: chance() }
-    }
-
-    pub(crate) fn add(&mut self, child: ChildSpec, asked: Asked) -> Key {
-        let key = Key(self.keys);
-        self.keys += 1;
-        let id = child.id.clone();
-        let (seed, settings) = child.into_seed(&self.supervising);
-        let backoff = settings.backoff.or(self.supervising.spec.backoff);
-        let code = backoff.map(|(min, max)| Backoff::new(min, max));
-        let infra = code.clone().unwrap_or_default().first_at_once();
-        self.plan.add(key, Rules { restart: settings.restart, code, infra });
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        let mut member = Member::new(key, id.clone(), (seed, settings), &hands);
-        member.asked = Some(asked);
-        self.members.insert(key, member);
-        self.ids.insert(id, key);
-        key
-    }
-}
-
 impl Supervising {
     pub(crate) fn path_of(&self, id: &str) -> String {
         format!("{}{id}", self.path)
     }
 
-    fn tell(&self, event: &Event) {
+    pub(crate) fn tell(&self, event: &Event) {
         tracing::debug!(%event, "supervised");
         if let Some(hook) = &self.hook {
             hook(event);
@@ -421,26 +271,7 @@ impl Drop for Supervisor {
         for member in self.members.values() {
             self.supervising.directory.remove(&self.supervising.path_of(&member.id));
         }
-        // The last to start is the first to be killed (V-2).
+        // The last to start is the first to be killed (SV-2).
         while self.members.pop_last().is_some() {}
     }
-}
-
-/// A start that failed, as the end of a run that never was. What a node did not do is the
-/// infrastructure's fault.
-fn exit_of(error: &SpawnError) -> Exit {
-    match error {
-        SpawnError::Start(exit) => exit.clone(),
-        // No fault of the child's: a node that leaves, or died, took it.
-        SpawnError::NoCapacity(_) | SpawnError::Node(_) | SpawnError::Stopping => {
-            Exit::NoCapacity(error.to_string())
-        }
-        _ => Exit::InitFailed(Fault::new(error.to_string())),
-    }
-}
-
-/// A number in `0.0..1.0` that differs from call to call: jitter needs no more.
-fn chance() -> f64 {
-    let random = RandomState::new().build_hasher().finish();
-    (random >> 11) as f64 / (1u64 << 53) as f64
 }

@@ -110,7 +110,7 @@ fn a_node_process_ends_when_its_stdin_closes() {
         let mut process = Process::start(keys[1].clone(), &keys, &first).await;
         drop(process.child.stdin.take());
         let ended = tokio::task::spawn_blocking(move || process.child.wait().unwrap().success());
-        assert_eq!(tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap(), true);
+        assert!(tokio::time::timeout(PATIENCE, ended).await.unwrap().unwrap());
     });
 }
 

@@ -23,9 +23,9 @@ pub enum Msg {
     /// Drops it.
     Drop(Reply<u64>),
     /// Has somebody else say what is in his notes.
-    Ask(ActorRef<Msg>, Reply<Vec<u64>>),
+    Ask(ActorRef<Self>, Reply<Vec<u64>>),
     /// Gives somebody else a right to answer, to be kept.
-    HandOn(ActorRef<Msg>, Reply<u64>),
+    HandOn(ActorRef<Self>, Reply<u64>),
     /// Whether it keeps any.
     Keeps(Reply<bool>),
     /// Answers what it kept.

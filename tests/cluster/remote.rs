@@ -9,7 +9,7 @@ pub enum CounterMsg {
     Add(i64),
     Get(Reply<i64>),
     /// Somebody else answers.
-    Ask(ActorRef<CounterMsg>, Reply<i64>),
+    Ask(ActorRef<Self>, Reply<i64>),
     Never(Reply<i64>),
 }
 protocol!(CounterMsg = "test.counter/1");

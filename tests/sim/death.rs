@@ -39,6 +39,26 @@ fn crash_in_a_small_cluster_is_known_within_a_few_round_trips() {
     }
 }
 
+// G-3: a process that is being killed resets dials for a moment; they are made again.
+#[test]
+fn a_process_that_dies_slowly_is_known_dead_soon_after_it_is_gone() {
+    let name = "a_process_that_dies_slowly_is_known_dead_soon_after_it_is_gone";
+    for seed in first_seed()..first_seed() + 20 {
+        with_seed(name, seed, |seed| {
+            for nodes in [2, 3, 5] {
+                let mut world = settled(seed, nodes);
+                let at = world.now();
+                world.crash_slowly(1, Duration::from_millis(30));
+                world.run_for(seconds(3));
+                let worst = death_known(&world, 1, 1).into_iter().max().expect("survivors");
+                let took = worst.since(at);
+                assert!(took <= Duration::from_millis(80), "{nodes} nodes: after {took:?}");
+                assert_eq!(declared_dead(&world), [(1, 1)]);
+            }
+        });
+    }
+}
+
 #[test]
 fn two_crashes_at_once_are_both_known_at_once() {
     with_seed("two_crashes_at_once_are_both_known_at_once", first_seed(), |seed| {

@@ -1,4 +1,4 @@
-//! S-1, C-2: a run is a function of its seed.
+//! SW-1, C-2: a run is a function of its seed.
 
 use crate::support::{seconds, settled};
 

@@ -5,10 +5,10 @@
 //! `REGISTERING`, which it can get only before `VALUE`; at `VALUE` the waker cell passes to the
 //! completer, unless the poller holds it: then the poller finds `VALUE` when it lets go.
 //!
-//! - S-1 At most one value is accepted.
-//! - S-2 A value accepted is polled, or dropped by `abandon` or with the slot; never twice.
-//! - S-3 A poll that answered `Pending` is woken by the completion.
-//! - S-4 A value that comes after `abandon` is given back.
+//! - MS-1 At most one value is accepted.
+//! - MS-2 A value accepted is polled, or dropped by `abandon` or with the slot; never twice.
+//! - MS-3 A poll that answered `Pending` is woken by the completion.
+//! - MS-4 A value that comes after `abandon` is given back.
 
 use std::fmt;
 use std::task::{Context, Poll, Waker};

@@ -50,7 +50,7 @@ async fn a_dropped_reply_answers_at_once() {
     assert_eq!(soon(answer.within(Duration::MAX)).await, Err(DROPPED));
 }
 
-// K-3
+// E-2, K-3
 #[tokio::test]
 async fn a_call_whose_callee_ends_before_it_is_run_is_rejected() {
     let (target, _events) = puppet(&engine(), 4).await;
@@ -63,6 +63,7 @@ async fn a_call_whose_callee_ends_before_it_is_run_is_rejected() {
     assert_eq!(target.call(Msg::Ask).await, Err(STOPPED));
 }
 
+// E-2
 #[tokio::test]
 async fn a_call_whose_callee_ends_while_it_holds_the_reply_is_unknown() {
     let (target, _events) = puppet(&engine(), 4).await;
@@ -98,19 +99,32 @@ async fn an_expired_call_is_dropped_before_it_runs() {
     assert_eq!(has_run.try_recv(), Err(oneshot::error::TryRecvError::Closed));
 }
 
-// The caller still waits here, because the reply was handed on by another call.
-#[tokio::test(start_paused = true)]
-async fn an_expired_message_answers_rejected_for_what_it_carries() {
+// W-3
+#[tokio::test]
+async fn a_reply_handed_on_to_an_actor_that_does_not_run_it_is_unknown_not_rejected() {
     let engine = engine();
-    let (target, _events) = puppet(&engine, 4).await;
-    let over = busy(&target).await;
+    let (back, _events) = puppet(&engine, 4).await;
+    let over = busy(&back).await;
     let (reply, waiting) = lend(&engine).await;
-    let lost = target.call(|_: Reply<u32>| Msg::Keep(reply)).within(Duration::from_millis(50));
-    // The reply made for this very call was dropped by the closure.
-    assert_eq!(lost.await, Err(DROPPED));
-    tokio::time::advance(Duration::from_millis(60)).await;
+    back.cast(Msg::Keep(reply)).unwrap();
+    back.stop();
     drop(over);
-    assert_eq!(soon(waiting).await.unwrap(), Err(CallError::Rejected(Why::Expired)));
+    // The actor that lent it has run.
+    assert_eq!(soon(waiting).await.unwrap(), Err(DROPPED));
+}
+
+// W-3
+#[tokio::test]
+async fn a_reply_handed_on_in_a_call_that_is_refused_is_unknown() {
+    let engine = engine();
+    let (back, _events) = puppet(&engine, 4).await;
+    let mut downs = crate::puppet::down(&back);
+    back.stop();
+    next(&mut downs).await;
+    let (reply, waiting) = lend(&engine).await;
+    let refused = back.call(|_: Reply<u32>| Msg::Keep(reply)).await;
+    assert_eq!(refused, Err(STOPPED));
+    assert_eq!(soon(waiting).await.unwrap(), Err(DROPPED));
 }
 
 #[tokio::test]

@@ -4,15 +4,15 @@ use std::future::{Future, IntoFuture};
 use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
-use mobula_actors::{Actor, ActorRef};
+use mobula_actors::Actor;
 
 use crate::puppet::{Event, Msg, Puppet, Script, busy, engine, next, puppet};
 
 /// Handles a message, and sends itself the next, for ever.
-fn flood(me: ActorRef<Msg>) -> Msg {
-    Msg::act(move |puppet, ctx| {
+fn flood() -> Msg {
+    Msg::act(|puppet, ctx| {
         puppet.sum += 1;
-        ctx.me().cast(flood(me))?;
+        ctx.me().cast(flood())?;
         Ok(())
     })
 }
@@ -21,7 +21,7 @@ fn flood(me: ActorRef<Msg>) -> Msg {
 async fn an_actor_that_floods_itself_lets_others_run() {
     let engine = engine();
     let (flooded, _events) = puppet(&engine, 4).await;
-    flooded.cast(flood(flooded.clone())).unwrap();
+    flooded.cast(flood()).unwrap();
     let (other, mut events) = puppet(&engine, 4).await;
     other.cast(Msg::Note(1)).unwrap();
     assert_eq!(next(&mut events).await, Event::Note(1));
@@ -33,8 +33,8 @@ async fn two_busy_actors_of_one_thread_both_go_on() {
     let engine = engine();
     let (left, _left_events) = puppet(&engine, 4).await;
     let (right, _right_events) = puppet(&engine, 4).await;
-    left.cast(flood(left.clone())).unwrap();
-    right.cast(flood(right.clone())).unwrap();
+    left.cast(flood()).unwrap();
+    right.cast(flood()).unwrap();
     let mut before = (0, 0);
     for _ in 0..3 {
         let now = (left.call(Msg::Ask).await.unwrap(), right.call(Msg::Ask).await.unwrap());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, OnDown};
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::wire::{CallId, Outgoing};
-use mobula_actors::{ActorRef, CallError, Down, Engine, Exit, Protocol, Why};
+use mobula_actors::{ActorRef, CallError, Down, Engine, Exit, Lost, Protocol, Why};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -79,7 +79,11 @@ impl FakeNode {
         };
         if let Err(why) = outcome {
             for call in calls {
-                self.reply(call, Err(CallError::Rejected(why.clone())));
+                let error = match call.origin == self.node {
+                    true => CallError::Rejected(why.clone()),
+                    false => CallError::Unknown(Lost::Dropped),
+                };
+                self.reply(call, Err(error));
             }
         }
     }

@@ -12,7 +12,7 @@ async fn ended(engine: &Engine) -> mobula_actors::ActorRef<Msg> {
     target
 }
 
-// N-1
+// NA-1
 #[tokio::test]
 async fn a_name_belongs_to_one_actor() {
     let engine = engine();
@@ -49,7 +49,7 @@ async fn a_name_is_free_when_the_end_is_told() {
     engine.register("name", &heir).unwrap();
 }
 
-// N-1
+// NA-1
 #[tokio::test]
 async fn an_actor_that_has_ended_gets_no_name() {
     let engine = engine();

@@ -62,6 +62,7 @@ async fn messages_of_each_sender_arrive_in_the_order_sent() {
     }
 }
 
+//
 #[tokio::test]
 async fn a_cast_on_a_full_mailbox_gives_the_message_back() {
     let (target, mut events) = puppet(&engine(), 2).await;

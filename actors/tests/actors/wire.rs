@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use mobula_actors::carrier::Carrier;
+use mobula_actors::carrier::{Address, Carrier};
+use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Hosted, IntoSeed, Order, Request, Seed, Spawner};
 use mobula_actors::wire::{decode, encode};
 use mobula_actors::{
@@ -22,10 +23,10 @@ enum Far {
     Add(u32),
     Get(Reply<u32>),
     /// Somebody else is to answer.
-    Ask(ActorRef<Far>, Reply<u32>),
+    Ask(ActorRef<Self>, Reply<u32>),
     Keep(Reply<u32>),
     Swap(Payload, Reply<Payload>),
-    Me(Reply<ActorRef<Far>>),
+    Me(Reply<ActorRef<Self>>),
     Both(Reply<u32>, Reply<u32>),
     Block(Reply<u32>),
 }
@@ -115,6 +116,21 @@ async fn a_reply_is_answered_from_a_third_node() {
     answers.cast(Far::Add(4)).unwrap();
     let (asked, answers) = (here.refer(&there, &asked), here.refer(&third, &answers));
     assert_eq!(soon(asked.call(|reply| Far::Ask(answers, reply))).await, Ok(4));
+    assert_eq!((here.pending_calls(), there.pending_calls()), (0, 0));
+}
+
+// W-3
+#[tokio::test]
+async fn a_reply_handed_on_to_a_third_node_that_refuses_it_is_unknown() {
+    let [here, there, third] = nodes();
+    let (asked, _seen) = sum(&there).await;
+    let (gone, _also_seen) = sum(&third).await;
+    let (asked, away) = (here.refer(&there, &asked), here.refer(&third, &gone));
+    let mut downs = down(&gone);
+    gone.stop();
+    next(&mut downs).await;
+    let answer = soon(asked.call(|reply| Far::Ask(away, reply))).await;
+    assert_eq!(answer, Err(CallError::Unknown(Lost::Dropped)));
     assert_eq!((here.pending_calls(), there.pending_calls()), (0, 0));
 }
 
@@ -301,17 +317,27 @@ async fn a_queued_message_of_another_node_answers_rejected_when_its_actor_ends()
     let [here, there] = nodes();
     let (target, mut begun) = sum(&there).await;
     let remote = here.refer(&there, &target);
-    let (first, blocked) = lend(&here).await;
-    let (second, queued) = lend(&here).await;
-    remote.cast(Far::Block(first)).unwrap();
+    let call = |request: fn(Reply<u32>) -> Far| {
+        let remote = remote.clone();
+        tokio::spawn(async move { remote.call(request).within(Duration::from_secs(60)).await })
+    };
+    let blocked = call(Far::Block);
     next(&mut begun).await;
-    remote.cast(Far::Get(second)).unwrap();
+    let (reply, handed_on) = lend(&here).await;
+    remote.cast(Far::Get(reply)).unwrap();
+    let queued = call(Far::Get);
+    while here.pending_calls() < 3 {
+        tokio::task::yield_now().await;
+    }
     while target.cast(Far::Add(1)).is_ok() {}
     target.kill();
     assert_eq!(soon(blocked).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
     assert_eq!(soon(queued).await.unwrap(), Err(CallError::Rejected(Why::Stopped)));
+    // Its actor has run, and handed it on.
+    assert_eq!(soon(handed_on).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
 }
 
+// NA-2
 #[tokio::test]
 async fn a_message_to_an_actor_that_is_not_listed_is_rejected() {
     let [here, there] = nodes();
@@ -334,15 +360,33 @@ async fn a_message_cut_short_is_refused_and_answers_for_what_it_carried() {
         let cut = &outgoing.head[..length];
         assert!(decode::<Far>(&there.carrier(), here.node(), cut, Vec::new()).is_err());
     }
-    let answer = soon(waiting).await.unwrap();
+    assert_eq!(soon(waiting).await.unwrap(), Err(CallError::Unknown(Lost::Dropped)));
+}
+
+// W-3
+#[tokio::test]
+async fn a_call_that_is_not_understood_is_rejected() {
+    #[derive(Serialize, Deserialize)]
+    enum Newer {
+        Get(Option<u8>, Reply<u32>, Vec<u8>),
+    }
+    protocol!(Newer = "test.far/2");
+    let [here, there] = nodes();
+    let (target, _seen) = sum(&there).await;
+    here.refer(&there, &target);
+    let address =
+        Address { actor: target.id(), epoch: Epoch(1), node: there.node(), home: there.node() };
+    let newer = ActorRef::<Newer>::at(&here.engine(), here.carrier(), address);
+    let answer = soon(newer.call(|reply| Newer::Get(None, reply, vec![1]))).await;
     assert!(matches!(answer, Err(CallError::Rejected(Why::Incompatible(_)))), "{answer:?}");
+    assert_eq!(here.pending_calls(), 0);
 }
 
 // W-2
 #[tokio::test]
 async fn bytes_left_over_after_a_message_are_refused() {
     let [here, there] = nodes();
-    let mut head = encode(&here.carrier(), &Far::Add(1)).unwrap().head.clone();
+    let mut head = encode(&here.carrier(), &Far::Add(1)).unwrap().head;
     assert!(decode::<Far>(&there.carrier(), here.node(), &head, Vec::new()).is_ok());
     head.push(0);
     assert!(decode::<Far>(&there.carrier(), here.node(), &head, Vec::new()).is_err());
@@ -356,9 +400,9 @@ async fn a_reference_to_an_actor_of_another_protocol_is_refused() {
     protocol!(Other = "test.other/1");
     let [here, there] = nodes();
     let (target, _seen) = sum(&here).await;
-    let head = encode(&here.carrier(), &target).unwrap().head.clone();
+    let head = encode(&here.carrier(), &target).unwrap().head;
     let away = decode::<ActorRef<Other>>(&there.carrier(), here.node(), &head, Vec::new());
-    let back = encode(&there.carrier(), &away.unwrap()).unwrap().head.clone();
+    let back = encode(&there.carrier(), &away.unwrap()).unwrap().head;
     let home = decode::<ActorRef<Other>>(&here.carrier(), there.node(), &back, Vec::new());
     assert_eq!(home.unwrap_err(), "the actor takes other messages");
 }

@@ -1,5 +1,7 @@
 //! Who comes in, and what happens to everybody else.
 
+use futures::StreamExt;
+use libp2p::swarm::SwarmEvent;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -203,6 +205,38 @@ async fn a_member_that_breaks_a_bound_loses_its_connection_and_is_counted() {
     assert!(b.got().await == message(2, 1 << 20));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_says_nothing_is_closed_and_never_becomes_a_link() {
+    // N-2: a bare libp2p node with a member's key, which opens no substream.
+    let (first, second) = (Identity::generate(), Identity::generate());
+    let mut config = config(&first, &[&second]);
+    config.limits.handshake_timeout = Duration::from_millis(200);
+    let mut a = Node::start(config).await;
+    let mut mute = libp2p::SwarmBuilder::with_existing_identity(second.keypair())
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(4 * PATIENCE))
+        .build();
+    mute.dial(a.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
+    let (mut established, mut closed) = (false, false);
+    while !closed {
+        let event = tokio::time::timeout(PATIENCE, mute.select_next_some()).await.unwrap();
+        established |= matches!(event, SwarmEvent::ConnectionEstablished { .. });
+        closed = matches!(event, SwarmEvent::ConnectionClosed { .. });
+    }
+    assert!(established && a.net.link(&second.peer_key()).is_none());
+    assert_eq!(a.net.counts(), Counts::default());
+    a.net.stop().await;
+    assert!(a.events.recv().await.is_none(), "its owner heard nothing of it");
+}
+
 #[tokio::test]
 async fn an_open_door_needs_an_allowlist() {
     let mut config = config(&Identity::generate(), &[]);
@@ -217,6 +251,9 @@ async fn an_open_door_needs_an_allowlist() {
     let refused = Net::start(config.clone(), Arc::new(Recorder(sender.clone()))).await;
     assert!(matches!(refused, Err(NetError::Listen { .. })), "{refused:?}");
     config.limits.message_bytes_max = 17 << 20;
-    let refused = Net::start(config, Arc::new(Recorder(sender))).await;
+    let refused = Net::start(config.clone(), Arc::new(Recorder(sender.clone()))).await;
     assert!(matches!(refused, Err(NetError::Limit { name: "message_bytes_max", .. })));
+    config.limits = Limits { heartbeat: Duration::ZERO, ..Limits::default() };
+    let refused = Net::start(config, Arc::new(Recorder(sender))).await;
+    assert!(matches!(refused, Err(NetError::Limit { name: "heartbeat in ms", .. })));
 }

@@ -181,13 +181,25 @@ async fn a_goodbye_delivers_what_was_queued_before_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_nodes_may_say_goodbye_at_once() {
+    let (mut a, mut b) = pair_with(|config| config.limits.close_timeout = 4 * PATIENCE).await;
+    a.dial(&b);
+    a.up().await;
+    b.up().await;
+    // Neither waits for the other until its close timeout.
+    let both = async { tokio::join!(a.net.stop(), b.net.stop()) };
+    tokio::time::timeout(PATIENCE, both).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_is_noticed_at_once_and_is_no_goodbye() {
     let (a, _, mut b, to_a) = linked().await;
     let cut = std::time::Instant::now();
     drop(a);
     let (bye, _) = b.down().await;
     assert!(!bye);
-    assert!(cut.elapsed() < Duration::from_millis(500), "{:?}", cut.elapsed());
+    // Milliseconds on an idle machine; in any case well before the heartbeat would tell.
+    assert!(cut.elapsed() < Duration::from_secs(2), "{:?}", cut.elapsed());
     assert!(!to_a.is_open());
 }
 

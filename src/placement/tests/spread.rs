@@ -43,6 +43,7 @@ fn stale_view(seed: u64, choosers: u32, nodes: u32) -> (usize, usize) {
     (placed, targets.values().map(|ledger| ledger.counts().0).sum())
 }
 
+// P-4
 #[test]
 fn a_hundred_choosers_with_one_stale_view_all_find_the_last_place() {
     for seed in 0..50 {

@@ -260,7 +260,7 @@ impl Wake for Unheard {
     fn wake(self: std::sync::Arc<Self>) {}
 }
 
-/// S-1, S-3: a completion during or after the poll wakes it.
+/// MS-1, MS-3: a completion during or after the poll wakes it.
 #[test]
 fn loom_slot_complete_against_poll() {
     loom::model(|| {
@@ -283,7 +283,7 @@ impl Drop for Dropped {
     }
 }
 
-/// S-2, S-4: the value is given back or dropped by the slot, once.
+/// MS-2, MS-4: the value is given back or dropped by the slot, once.
 #[test]
 fn loom_slot_complete_against_abandon() {
     loom::model(|| {
@@ -301,7 +301,7 @@ fn loom_slot_complete_against_abandon() {
     });
 }
 
-/// S-1: of two completers one wins, and the poll finds its value.
+/// MS-1: of two completers one wins, and the poll finds its value.
 #[test]
 fn loom_slot_two_completers() {
     loom::model(|| {

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use super::wakes::Wakes;
 use crate::mailbox::Slot;
 
-/// S-1.
+/// MS-1.
 #[test]
 fn the_first_completion_wins() {
     let slot = Slot::new();
@@ -19,7 +19,7 @@ fn the_first_completion_wins() {
     assert!(slot.is_complete());
 }
 
-/// S-3: the waker of the latest poll is woken, and only that one.
+/// MS-3: the waker of the latest poll is woken, and only that one.
 #[test]
 fn a_completion_wakes_the_latest_waker() {
     let slot = Slot::new();
@@ -31,7 +31,7 @@ fn a_completion_wakes_the_latest_waker() {
     assert_eq!((old.count(), new.count()), (0, 1));
 }
 
-/// S-4.
+/// MS-4.
 #[test]
 fn an_abandoned_slot_gives_the_value_back() {
     let slot = Slot::new();
@@ -41,7 +41,7 @@ fn an_abandoned_slot_gives_the_value_back() {
     assert!(!slot.is_complete());
 }
 
-/// S-2.
+/// MS-2.
 #[test]
 fn a_value_is_dropped_with_the_waiting_side_or_with_the_slot() {
     let value = Arc::new(());

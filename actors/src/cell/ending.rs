@@ -1,0 +1,151 @@
+//! How a cell tells that a run is over, and how it ends itself (K-2, K-3, K-6).
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Weak;
+
+use tokio::task::JoinHandle;
+
+use crate::carrier::OnDown;
+use crate::cell::{Cell, Control, Envelope, Inner, KILLED, Phase, SIGNALLED, STOPPING};
+use crate::error::Why;
+use crate::exit::{Down, Exit};
+use crate::mailbox::sync::Ordering;
+use crate::mailbox::{Consumer, Pop};
+use crate::spawner::Notice;
+use crate::wire::discarding_by;
+
+/// Whom to tell of the end of the present run.
+pub(crate) struct Monitor {
+    pub(crate) on_down: OnDown,
+    /// Dead when nobody wants to know any more; `None` for a watcher that lasts.
+    pub(crate) watcher: Option<Weak<()>>,
+}
+
+impl Monitor {
+    fn is_forgotten(&self) -> bool {
+        self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
+    }
+
+    fn tell(self, down: Down) {
+        let (actor, on_down) = (down.actor, self.on_down);
+        if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
+            tracing::warn!(%actor, "a monitor panicked");
+        }
+    }
+}
+
+impl<M: Send + 'static> Cell<M> {
+    /// Takes over the pipes of a run that ends.
+    pub(crate) fn leave_pipes(&self, pipes: Vec<JoinHandle<()>>) {
+        self.inner().pipes = pipes;
+    }
+
+    /// Waits until the pipes of the run that ended are dropped (K-2). They were aborted, so this
+    /// takes until each next waits.
+    pub(crate) async fn pipes_gone(&self) {
+        let pipes = std::mem::take(&mut self.inner().pipes);
+        for pipe in pipes {
+            // An error says that it was aborted.
+            let _ = pipe.await;
+        }
+    }
+
+    /// Tells everybody that the run is over. Its state is gone by now (K-2). `alive` is false when
+    /// the run never came to life: its spawner is told instead of the supervisor.
+    pub(crate) fn end_run(&self, exit: &Exit, alive: bool) {
+        let epoch = self.epoch();
+        let (signals, monitors, names, supervision, restarting) = {
+            let mut inner = self.inner();
+            if !matches!(inner.phase, Phase::Running | Phase::Starting) {
+                return;
+            }
+            let supervision = inner.supervision.clone();
+            let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
+            inner.phase = Phase::Between { restarting };
+            inner.kill = None;
+            self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
+            let signals = std::mem::take(&mut inner.signals);
+            let monitors = std::mem::take(&mut inner.monitors);
+            (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
+        };
+        self.discard(signals, || Why::Stopped);
+        self.engine.forget_names(self.id, names);
+        if supervision.is_none() {
+            self.close();
+        }
+        for monitor in monitors {
+            monitor.tell(Down { actor: self.id, epoch, exit: exit.clone(), restarting });
+        }
+        if let (Some(supervision), true) = (supervision, alive) {
+            supervision.watch.notice(Notice::Ended { actor: self.id, epoch, exit: exit.clone() });
+        }
+    }
+
+    /// Ends the cell for good (K-3). Idempotent.
+    pub(crate) fn close(&self) {
+        // Its consumer is the task that closes it: nobody is to be woken.
+        let _ = self.queue.close();
+        let signals = {
+            let mut inner = self.inner();
+            inner.phase = Phase::Ended;
+            self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
+            std::mem::take(&mut inner.signals)
+        };
+        self.discard(signals, || Why::Stopped);
+        if let Some(mut consumer) = self.queue.consumer() {
+            self.drain(&mut consumer);
+        }
+        self.engine.unexport(self.id);
+    }
+
+    fn drain(&self, consumer: &mut Consumer<'_, Envelope<M>>) {
+        loop {
+            match consumer.pop() {
+                Pop::Value(envelope) => {
+                    envelope.return_credit(&self.engine);
+                    self.discard(envelope, || Why::Stopped);
+                }
+                Pop::Busy => std::thread::yield_now(),
+                Pop::Empty => return,
+            }
+        }
+    }
+
+    /// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).
+    pub(crate) fn discard<T>(&self, dropped: T, why: fn() -> Why) {
+        let drop_it = || discarding_by(Some(self.id), why, || drop(dropped));
+        if catch_unwind(AssertUnwindSafe(drop_it)).is_err() {
+            tracing::warn!(actor = %self.id, "a message panicked when it was dropped");
+        }
+    }
+
+    /// Tells `monitor` of the end of the present run, or at once that there is none.
+    pub(crate) fn watch(&self, monitor: Monitor) {
+        let mut inner = self.inner();
+        let restarting = match inner.phase {
+            Phase::Starting | Phase::Running => {
+                let forgotten = inner.forgotten_monitors();
+                inner.monitors.push(monitor);
+                drop(inner);
+                drop(forgotten);
+                return;
+            }
+            Phase::Between { restarting } => restarting,
+            Phase::Ended => false,
+        };
+        drop(inner);
+        let exit = Exit::NoProc;
+        monitor.tell(Down { actor: self.id, epoch: self.epoch(), exit, restarting });
+    }
+}
+
+impl<M> Inner<M> {
+    /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
+    /// twice as many as somebody waits for.
+    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
+        if self.monitors.len() < self.monitors.capacity() {
+            return Vec::new();
+        }
+        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
+    }
+}

@@ -1,0 +1,98 @@
+//! Messages in and out of the substreams.
+
+use std::task::{Context, Poll};
+
+use super::{LaneHandler, Origin, Phase, leave::Reason};
+use crate::net::{
+    frame::Violation,
+    hello::{Class, kind},
+    hub::count,
+    lane::Incoming,
+    limits::POLL_BYTES_MAX,
+    link::End,
+    message::Lane,
+};
+
+impl LaneHandler {
+    /// Takes in what arrived, `budget` bytes at most; if there is more, a wake follows. The end of
+    /// one lane is reported when the others are read too.
+    pub(super) fn read(&mut self, mut budget: usize, cx: &mut Context<'_>) -> Result<(), Reason> {
+        let mut ended = false;
+        for lane in Lane::ALL {
+            while !matches!(self.phase, Phase::Joining { .. }) {
+                let Some(io) = self.lanes.slot(lane) else { break };
+                if let Some(incoming) = io.reader.next()? {
+                    self.incoming(lane, incoming)?;
+                    continue;
+                }
+                if budget == 0 {
+                    cx.waker().wake_by_ref();
+                    break;
+                }
+                match io.reader.poll_fill(&mut io.stream, cx) {
+                    Poll::Pending => break,
+                    Poll::Ready(Ok(bytes)) if bytes > 0 => {
+                        budget = budget.saturating_sub(bytes);
+                        self.clock.heard();
+                    }
+                    Poll::Ready(_) => {
+                        ended = true;
+                        break;
+                    }
+                }
+            }
+        }
+        if ended { Err(Reason::Lost) } else { Ok(()) }
+    }
+
+    pub(super) fn incoming(&mut self, lane: Lane, incoming: Incoming) -> Result<(), Reason> {
+        match (incoming, &self.phase) {
+            (Incoming::Message(message), Phase::Carrying(link)) => {
+                if lane == Lane::Bulk && matches!(self.origin, Origin::Dialed { .. }) {
+                    return Err(Violation::Unexpected.into());
+                }
+                self.hub.inbound.message(link.node(), link, message);
+                Ok(())
+            }
+            (Incoming::Own(header, _), Phase::Lingering(Some(_))) if header.kind == kind::BYE => {
+                self.bye()
+            }
+            (_, Phase::Lingering(_)) => Ok(()),
+            (Incoming::Message(_), _) => Err(Violation::Hello.into()),
+            (Incoming::Own(header, body), _) => self.own(lane, &header, &body),
+        }
+    }
+
+    /// Hands to the sockets what waits in the lanes, control first.
+    pub(super) fn write(&mut self, cx: &mut Context<'_>) -> Result<(), Reason> {
+        let link = match &self.phase {
+            Phase::Carrying(link) => Some(link.clone()),
+            _ => None,
+        };
+        // The receiver of a bulk connection has nothing to send on it.
+        let receives = self.class == Some(Class::Bulk) && matches!(self.origin, Origin::Accepted);
+        let source = link.as_ref().filter(|_| !receives);
+        let mut budget = POLL_BYTES_MAX;
+        let mut all_written = true;
+        for lane in Lane::ALL {
+            let Some(io) = self.lanes.slot(lane) else { continue };
+            let queue = source.map(|link| link.queue(lane));
+            match io.writer.poll(&mut io.stream, queue, &mut budget, cx) {
+                Poll::Pending => all_written = false,
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(_)) => return Err(Reason::Lost),
+            }
+        }
+        match link {
+            Some(link) if all_written && link.end() == End::Leave => self.leave(link, cx),
+            _ => Ok(()),
+        }
+    }
+
+    pub(super) fn count_frames(&mut self) {
+        let frames = self.lanes.each().map(|io| std::mem::take(&mut io.reader.frames)).sum();
+        if frames > 0 {
+            count(&self.hub.counters.frames, frames);
+        }
+    }
+}

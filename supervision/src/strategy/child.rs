@@ -1,0 +1,115 @@
+//! One child as the plan knows it.
+
+use std::fmt;
+use std::time::Duration;
+
+use mobula_actors::id::{Epoch, NodeId};
+use mobula_actors::{Exit, Restart};
+
+use super::{Decision, Key};
+use crate::backoff::Backoff;
+
+/// What a child is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ChildState {
+    /// It has no run, and gets none of itself.
+    Stopped,
+    /// A start that was asked for is under way.
+    Starting,
+    /// It runs.
+    Running,
+    /// A start after an end is due or under way.
+    Restarting,
+    /// Its run, or its start, is being ended.
+    Stopping,
+}
+
+/// How one child is to be treated.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    /// When it is started again.
+    pub restart: Restart,
+    /// Its waits after ends caused by its code; `None` for none.
+    pub code: Option<Backoff>,
+    /// Its waits after ends caused by the infrastructure.
+    pub infra: Backoff,
+}
+
+#[derive(Debug)]
+pub(super) struct Child {
+    pub(super) rules: Rules,
+    pub(super) state: ChildState,
+    pub(super) epoch: Epoch,
+    pub(super) restarts: u64,
+    /// A start has been ordered, and nothing heard of it.
+    pub(super) ordered: bool,
+    /// It is stopped for the sake of its group, and started again with it.
+    pub(super) again: bool,
+    /// What its next run is to know of the end of its last.
+    pub(super) next: Next,
+}
+
+/// How the run after an end is started.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Next {
+    pub(super) keep: bool,
+    pub(super) avoid: Option<NodeId>,
+}
+
+impl Next {
+    pub(super) fn after(exit: &Exit) -> Self {
+        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
+        Self { keep: !exit.is_infrastructure(), avoid }
+    }
+}
+
+impl Child {
+    pub(super) fn new(rules: Rules) -> Self {
+        Self {
+            rules,
+            state: ChildState::Stopped,
+            epoch: Epoch::default(),
+            restarts: 0,
+            ordered: false,
+            again: false,
+            next: Next::default(),
+        }
+    }
+
+    pub(super) fn is_starting(&self) -> bool {
+        matches!(self.state, ChildState::Starting | ChildState::Restarting)
+    }
+
+    pub(super) fn wait_after(&mut self, exit: &Exit, now: Duration, chance: f64) -> Duration {
+        let lost = exit.is_infrastructure();
+        let backoff = if lost { Some(&mut self.rules.infra) } else { self.rules.code.as_mut() };
+        backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance))
+    }
+
+    /// The run after the last one is to be started.
+    pub(super) fn order(&mut self, child: Key, after: Duration) -> Decision {
+        self.epoch = self.epoch.next();
+        self.ordered = true;
+        let Next { keep, avoid } = std::mem::take(&mut self.next);
+        Decision::Start { child, epoch: self.epoch, after, keep, avoid }
+    }
+
+    pub(super) fn order_again(&mut self, child: Key, after: Duration) -> Decision {
+        self.state = ChildState::Restarting;
+        self.restarts += 1;
+        self.order(child, after)
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Stopped => "stopped",
+            Self::Starting => "starting",
+            Self::Running => "running",
+            Self::Restarting => "restarting",
+            Self::Stopping => "stopping",
+        })
+    }
+}

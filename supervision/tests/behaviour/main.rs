@@ -1,0 +1,12 @@
+//! How supervised children fare, with real actors. Names in brackets are those of the cases of
+//! OTP's `supervisor_SUITE` that a test answers to.
+
+mod administration;
+mod group;
+mod nested;
+mod node_loss;
+mod plan;
+mod probe;
+mod restart;
+mod start_stop;
+mod storm;

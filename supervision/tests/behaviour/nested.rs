@@ -1,0 +1,57 @@
+//! Supervisors under supervisors.
+
+use mobula_actors::Exit;
+use mobula_supervision::SupervisorSpec;
+
+use crate::probe::{Bench, ProbeMsg, child, get, secs};
+
+fn nested(bench: &Bench, outer: u32, inner: u32) -> SupervisorSpec {
+    let below = bench.spec().intensity(inner, secs(5));
+    let below = below.child("b", bench.probe("b")).child("c", bench.probe("c"));
+    let spec = bench.spec().intensity(outer, secs(5)).child("a", bench.probe("a"));
+    spec.supervisor("below", below).child("d", bench.probe("d"))
+}
+
+// [tree]
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_below_starts_and_stops_in_its_place() {
+    let bench = Bench::new();
+    let tree = bench.supervise(nested(&bench, 1, 1)).await.unwrap();
+    let up: Vec<_> = bench.log.take().into_iter().filter(|line| line.ends_with("up")).collect();
+    assert_eq!(up, ["a up", "b up", "c up", "d up"]);
+    assert_eq!(get(&tree, "below/c").await.0, 1);
+    tree.stop(secs(60)).await;
+    let stopped: Vec<_> =
+        bench.log.take().into_iter().filter(|line| line.ends_with("stopped")).collect();
+    assert_eq!(stopped, ["d stopped", "c stopped", "b stopped", "a stopped"]);
+}
+
+// [one_for_one_escalation] deviation b
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_gives_up_is_started_again_with_its_static_children() {
+    let mut bench = Bench::new();
+    let tree = bench.supervise(nested(&bench, 1, 0)).await.unwrap();
+    assert_eq!(bench.started("below").await, 1);
+    child(&tree, "below/b").cast(ProbeMsg::Fail).unwrap();
+    assert_eq!(bench.ended("below").await, Exit::MaxIntensity);
+    assert_eq!(bench.started("below").await, 2);
+    // Its children are new actors; the others were left alone.
+    assert_eq!(get(&tree, "below/b").await, (1, 0));
+    assert_eq!(get(&tree, "a").await, (1, 0));
+    child(&tree, "below/c").cast(ProbeMsg::Fail).unwrap();
+    assert_eq!(tree.wait().await, Exit::MaxIntensity);
+    assert!(bench.log.take().ends_with(&["a stopped".into(), "a gone".into()]));
+}
+
+// SV-2
+#[tokio::test(start_paused = true)]
+async fn a_supervisor_that_is_killed_takes_its_children_with_it() {
+    let bench = Bench::new();
+    let stuck = bench.finishing("b", crate::probe::Finish::Hang).shutdown_infinity();
+    let below = bench.spec().child("b", stuck);
+    let tree = bench.supervise(bench.spec().supervisor("below", below)).await.unwrap();
+    let (gone, wait) = tokio::sync::oneshot::channel();
+    child(&tree, "below/b").on_down(Box::new(|down| drop(gone.send(down.exit))));
+    tree.stop(secs(1)).await;
+    assert_eq!(wait.await.unwrap(), Exit::Killed);
+}
