@@ -291,7 +291,9 @@ fn demand(nodes: usize, partitions: u16) -> Demand {
     let share = host::detect().share(u32::try_from(nodes).unwrap_or(u32::MAX));
     let left = nodes.saturating_sub(1).max(1) as f64;
     let cores = f64::from(share.cpu_milli) / 1_000.0 * left * LOAD / f64::from(partitions + 1);
-    Demand::cpu(cores as f32)
+    // Few actors on many nodes: none may ask for more than one node has.
+    let most = f64::from(share.cpu_milli) / 1_000.0 * LOAD;
+    Demand::cpu(cores.min(most) as f32)
 }
 
 /// The indexes at which nodes are killed.

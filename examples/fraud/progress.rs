@@ -1,6 +1,6 @@
 //! What a person sees while the pipeline runs: a bar on a terminal, and a line for what happens.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,7 +61,10 @@ impl Progress {
 
     pub fn say(&self, line: String) {
         if self.lines {
-            self.bar.suspend(|| eprintln!("{line}"));
+            self.bar.suspend(|| {
+                // A log that cannot be written must not cost the result.
+                let _ = writeln!(std::io::stderr(), "{line}");
+            });
         }
     }
 
