@@ -99,14 +99,14 @@ async fn spawns_that_are_dropped_leave_nothing_behind() {
         let spec = Puppet::spec(Make::Plain).needs(Demand::cpu(0.1)).on(there);
         let mut spawn = std::pin::pin!(nodes[0].spawn(spec));
         for _ in 0..polls {
-            if futures::FutureExt::now_or_never(&mut spawn).is_some() {
+            if let Some(spawned) = futures::FutureExt::now_or_never(&mut spawn) {
+                // It was not given up: its actor lives until it is stopped.
+                spawned.unwrap().stop();
                 break;
             }
             tokio::task::yield_now().await;
         }
     }
-    // Those that came to life while they were being given up have been told to end; those that
-    // did came back as references, whose actors live on: they were not given up.
     let node = &nodes[1];
     let free = |node: &Node| {
         let (total, free) = node.members()[0].cpu_milli;
