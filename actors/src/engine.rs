@@ -201,7 +201,7 @@ impl Engine {
         drop(before);
         // One that ended while it was being listed must not stay there.
         if cell.has_ended() {
-            self.unexport(cell.id());
+            self.unexport(cell);
         }
     }
 
@@ -213,9 +213,17 @@ impl Engine {
         }
     }
 
-    pub(crate) fn unexport(&self, actor: ActorId) {
+    /// Takes a cell out of the export table, unless another one of its actor stands there.
+    pub(crate) fn unexport<M: Send + 'static>(&self, cell: &Cell<M>) {
+        let actor = cell.id();
+        let mut tables = self.tables();
+        let is_it = |export: &Export| {
+            std::ptr::addr_eq(Arc::as_ptr(&export.inbound.control()), std::ptr::from_ref(cell))
+        };
+        let listed = tables.exports.get(&actor).is_some_and(is_it);
         // The entry may own the last reference to the cell: it is dropped outside the lock.
-        let entry = self.tables().exports.remove(&actor);
+        let entry = if listed { tables.exports.remove(&actor) } else { None };
+        drop(tables);
         drop(entry);
     }
 

@@ -53,6 +53,8 @@ struct Guest {
     control: Option<Arc<dyn Control>>,
     /// How it is to end, said while it starts, and whether by a kill.
     doom: Option<(Exit, bool)>,
+    /// No run follows on its cell, said while it starts.
+    retired: bool,
     home: NodeId,
     epoch: Epoch,
     sending: bool,
@@ -134,7 +136,7 @@ impl Drop for Unhosted<'_> {
         self.cluster.release(actor, epoch);
         match self.request.previous.as_ref().and_then(|child| child.control()) {
             Some(control) => self.cluster.settle(actor, epoch, self.supervised, control),
-            None => self.cluster.retire_guest(actor, epoch),
+            None => self.cluster.strike_guest(actor, epoch),
         }
     }
 }
@@ -183,7 +185,8 @@ impl Cluster {
         let opened = self.hosting.books().ledger.start(now, *reservation);
         opened.map_err(|why| SpawnError::Refused(why.to_string()))?;
         let (home, sending, waiting) = (*home, false, None);
-        let guest = Guest { control: None, doom: None, home, epoch, sending, waiting };
+        let guest =
+            Guest { control: None, doom: None, retired: false, home, epoch, sending, waiting };
         self.hosting.running().insert(actor, guest);
         Ok(Admitted { commission, previous })
     }
@@ -237,14 +240,16 @@ impl Cluster {
     fn settle(&self, actor: ActorId, epoch: Epoch, supervised: bool, control: Arc<dyn Control>) {
         let mut running = self.hosting.running();
         let Some(guest) = running.get_mut(&actor).filter(|guest| guest.epoch == epoch) else {
-            // It was let go of while it started.
+            // A newer run has taken its place while it started (J-2).
             drop(running);
+            control.kill(Exit::Fenced(epoch.next()));
             return control.retire();
         };
         guest.control = Some(control.clone());
         let doom = guest.doom.take();
         // One that nobody starts again may have ended before it was entered.
-        if !supervised && !self.hosting.books().ledger.is_running(actor, epoch) {
+        let over = !supervised && !self.hosting.books().ledger.is_running(actor, epoch);
+        if over || guest.retired {
             running.remove(&actor);
             control.retire();
         }
@@ -313,8 +318,11 @@ impl Cluster {
                 planted.map(|inbound| inbound.control())
             }
             Some(guest) => guest.control.clone(),
-            None if epoch.is_some() => None,
-            None => self.engine.exported(actor).map(|inbound| inbound.control()),
+            // Not a guest, or let go of before it has ended.
+            None => {
+                let control = self.engine.exported(actor).map(|inbound| inbound.control());
+                control.filter(|control| epoch.is_none_or(|epoch| epoch == control.epoch()))
+            }
         };
         match control {
             Some(control) if kill => control.kill(exit),
@@ -325,13 +333,25 @@ impl Cluster {
 
     /// No run after `epoch` is started on this cell.
     pub(super) fn retire_guest(&self, actor: ActorId, epoch: Epoch) {
-        let guest = {
-            let mut running = self.hosting.running();
-            let old = running.get(&actor).is_some_and(|guest| guest.epoch <= epoch);
-            if old { running.remove(&actor) } else { None }
+        let mut running = self.hosting.running();
+        let Some(guest) = running.get_mut(&actor).filter(|guest| guest.epoch <= epoch) else {
+            return;
         };
-        if let Some(control) = guest.and_then(|guest| guest.control) {
-            control.retire();
+        let Some(control) = guest.control.take() else {
+            // It starts: what else was said of it must not be forgotten.
+            guest.retired = true;
+            return;
+        };
+        running.remove(&actor);
+        drop(running);
+        control.retire();
+    }
+
+    /// Forgets a guest whose run did not come to life.
+    fn strike_guest(&self, actor: ActorId, epoch: Epoch) {
+        let mut running = self.hosting.running();
+        if running.get(&actor).is_some_and(|guest| guest.epoch == epoch) {
+            running.remove(&actor);
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::process::Process;
 use crate::puppet::{GateMsg, Make, Msg, Puppet, notes, puppet, shut_in};
-use crate::support::{PATIENCE, all_see, member, members};
+use crate::support::{PATIENCE, all_see, cluster, member, members};
 
 /// A home and a bystander here, and two processes that can host the child.
 struct World {
@@ -180,4 +180,21 @@ async fn a_child_that_waits_for_its_next_run_is_not_taken_for_ended() {
     let (second, epoch) = place_of(&child).await;
     assert!(second != first && epoch == Epoch(2));
     drop(tree);
+}
+
+/// J-2: of two cells of a child on one node, the end of the old one does not hide the new one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_child_that_is_stopped_and_started_again_on_its_node_is_found_there() {
+    let nodes =
+        cluster(2, |i, builder| if i == 0 { builder } else { builder.host::<Puppet>() }).await;
+    let spec = Supervisor::spec(Strategy::OneForOne).child("child", movable());
+    let tree = nodes[0].supervise(spec).await.unwrap();
+    for round in 0..50 {
+        let child: ActorRef<Msg> = tree.child("child").unwrap();
+        child.call(|reply| Msg::NoteAsk(round, reply)).within(PATIENCE).await.unwrap();
+        tree.terminate("child").await.unwrap();
+        tree.restart("child").await.unwrap();
+    }
+    let child: ActorRef<Msg> = tree.child("child").unwrap();
+    assert_eq!(place_of(&child).await.1, Epoch(51));
 }

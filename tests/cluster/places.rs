@@ -94,7 +94,7 @@ async fn a_start_that_fails_leaves_nothing_behind() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn spawns_that_are_dropped_leave_nothing_behind() {
     let nodes = cluster(2, |_, builder| builder.host::<Puppet>()).await;
-    for polls in 0..40 {
+    for polls in (0..40).cycle().take(400) {
         let there = nodes[1].id().unwrap();
         let spec = Puppet::spec(Make::Plain).needs(Demand::cpu(0.1)).on(there);
         let mut spawn = std::pin::pin!(nodes[0].spawn(spec));

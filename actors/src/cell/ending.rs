@@ -95,7 +95,7 @@ impl<M: Send + 'static> Cell<M> {
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer);
         }
-        self.engine.unexport(self.id);
+        self.engine.unexport(self);
     }
 
     fn drain(&self, consumer: &mut Consumer<'_, Envelope<M>>) {
