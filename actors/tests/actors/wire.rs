@@ -481,3 +481,27 @@ async fn arguments_with_references_start_an_actor_on_another_node() {
     assert_eq!(engine.exported(id).unwrap().protocol(), "test.far/1");
     assert!(hosted.seed(&there.carrier(), here.node(), &outgoing.head[1..]).is_err());
 }
+
+/// NA-2: an actor that is started anew beside its old cell stays reachable when that one ends.
+#[tokio::test]
+async fn an_old_cell_that_ends_does_not_hide_the_new_one() {
+    let [here] = nodes();
+    let (home, _seen) = sum(&here).await;
+    let (seed, settings) = Scout::spec((home, 1)).anywhere().into_seed();
+    let engine = here.engine();
+    let id = Spawner::next_id(&engine);
+    let start = |epoch| {
+        let order = Order { id, epoch, ..Order::new(&settings) };
+        let (seed, settings) = (seed.clone(), settings.clone());
+        let request = Request { seed, settings, order, previous: None, avoid: Vec::new() };
+        soon(engine.start(request))
+    };
+    let old = start(Epoch(1)).await.unwrap().child.control().unwrap();
+    let new = start(Epoch(2)).await.unwrap().child.control().unwrap();
+    let (told, ended) = tokio::sync::oneshot::channel();
+    old.monitor(Box::new(move |down| drop(told.send(down))));
+    old.stop(Exit::Shutdown);
+    soon(ended).await.unwrap();
+    assert_eq!(engine.exported(id).map(|inbound| inbound.control().epoch()), Some(Epoch(2)));
+    drop(new);
+}
