@@ -12,13 +12,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
 use mobula_actors::demand::Demand;
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::limits::SHUTDOWN_DEFAULT;
 use mobula_actors::spawner::{Local, Notice, Order, Request, Seed, Watch, start_here};
-use mobula_actors::{Control, Exit, Payload, Settings, SpawnError};
+use mobula_actors::{Control, Exit, Settings, SpawnError};
 
+use super::checkpoints::Checkpoint;
 use super::cluster::Cluster;
 use super::membership::record;
 use super::service::NodeMsg;
@@ -27,8 +27,6 @@ use crate::placement::{Capacity, Ledger, Verdict, check};
 
 /// How long actors whose home died go on, so that a restarted home can find them.
 pub const ORPHAN_GRACE: Duration = Duration::from_secs(30);
-/// How long a home may take to say that it holds a checkpoint.
-pub const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Between two attempts to tell a home of an end.
 const TELL_AGAIN: Duration = Duration::from_millis(200);
 
@@ -48,7 +46,7 @@ struct Books {
     version: u64,
 }
 
-struct Guest {
+pub(super) struct Guest {
     /// `None` while it starts.
     control: Option<Arc<dyn Control>>,
     /// How it is to end, said while it starts, and whether by a kill.
@@ -57,16 +55,8 @@ struct Guest {
     retired: bool,
     home: NodeId,
     epoch: Epoch,
-    sending: bool,
-    waiting: Option<Checkpoint>,
-}
-
-struct Checkpoint {
-    actor: ActorId,
-    epoch: Epoch,
-    sequence: u64,
-    state: Bytes,
-    stored: Box<dyn FnOnce() + Send>,
+    pub(super) sending: bool,
+    pub(super) waiting: Option<Checkpoint>,
 }
 
 impl Hosting {
@@ -96,7 +86,7 @@ impl Hosting {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<ActorId, Guest>> {
+    pub(super) fn running(&self) -> MutexGuard<'_, HashMap<ActorId, Guest>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -409,55 +399,6 @@ impl Cluster {
             let Some(control) = guest.control else { continue };
             control.kill(Exit::Fenced(guest.epoch.next()));
             control.retire();
-        }
-    }
-
-    fn hand_over(self: Arc<Self>, home: NodeId, checkpoint: Checkpoint) {
-        let actor = checkpoint.actor;
-        if home == self.id {
-            let Checkpoint { actor, epoch, sequence, state, stored } = checkpoint;
-            return self.child_checkpoint(actor, epoch, sequence, state, stored);
-        }
-        {
-            let mut running = self.hosting.running();
-            // A run that is just starting is not in the table yet; it has time for another one.
-            let Some(guest) = running.get_mut(&actor) else { return };
-            if guest.sending {
-                guest.waiting = Some(checkpoint);
-                return;
-            }
-            guest.sending = true;
-        }
-        let runtime = self.system.runtime().clone();
-        runtime.spawn(async move {
-            let mut next = Some(checkpoint);
-            while let Some(checkpoint) = next.take() {
-                self.send_checkpoint(home, checkpoint).await;
-                let mut running = self.hosting.running();
-                let Some(guest) = running.get_mut(&actor) else { return };
-                next = guest.waiting.take();
-                guest.sending = next.is_some();
-            }
-        });
-    }
-
-    async fn send_checkpoint(&self, home: NodeId, checkpoint: Checkpoint) {
-        let Checkpoint { actor, epoch, sequence, state, stored } = checkpoint;
-        let Some(service) = self.service(home) else { return };
-        let held = service
-            .call(|stored| NodeMsg::Checkpoint {
-                actor,
-                epoch,
-                sequence,
-                state: Payload(state),
-                stored,
-            })
-            .within(CHECKPOINT_TIMEOUT)
-            .await;
-        match held {
-            Ok(()) => stored(),
-            // The next one supersedes it.
-            Err(why) => tracing::debug!(%actor, sequence, %why, "a checkpoint is not held"),
         }
     }
 

@@ -20,6 +20,8 @@ mod builder;
 #[cfg(feature = "net")]
 mod calls;
 #[cfg(feature = "net")]
+mod checkpoints;
+#[cfg(feature = "net")]
 mod children;
 #[cfg(feature = "net")]
 mod cluster;
@@ -59,9 +61,10 @@ pub use membership::{Member, Standing};
 #[cfg(feature = "net")]
 pub mod limits {
     pub use super::calls::CALLS_MAX;
+    pub use super::checkpoints::CHECKPOINT_TIMEOUT;
     pub use super::children::WAITING_MAX;
     pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
-    pub use super::hosting::{CHECKPOINT_TIMEOUT, ORPHAN_GRACE};
+    pub use super::hosting::ORPHAN_GRACE;
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
     pub use super::routes::ROUTES_MAX;

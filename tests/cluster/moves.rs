@@ -182,7 +182,7 @@ async fn a_child_that_waits_for_its_next_run_is_not_taken_for_ended() {
     drop(tree);
 }
 
-/// J-2: of two cells of a child on one node, the end of the old one does not hide the new one.
+/// Of two cells of a child on one node, the end of the old one does not hide the new one.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_child_that_is_stopped_and_started_again_on_its_node_is_found_there() {
     let nodes =

@@ -6,6 +6,7 @@ mod checkpoints;
 mod exits;
 mod fairness;
 mod fake_net;
+mod kinds;
 mod monitors;
 mod names;
 mod pipes;
