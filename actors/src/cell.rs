@@ -147,6 +147,10 @@ impl<M: Send + 'static> Cell<M> {
         &self.queue
     }
 
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.inner().supervision.is_some()
+    }
+
     pub(crate) fn supervision(&self) -> Option<Supervision> {
         self.inner().supervision.clone()
     }
@@ -259,6 +263,21 @@ impl<M: Send + 'static> Cell<M> {
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
         }
         signal
+    }
+
+    /// The next message, if nothing but messages is to be seen to. On `None` ask
+    /// [`Cell::poll_next`].
+    pub(crate) fn message_at_hand(
+        &self,
+        consumer: &mut Consumer<'_, Envelope<M>>,
+    ) -> Option<Envelope<M>> {
+        if self.flags.load(Ordering::Acquire) & (AWAKE | SIGNALLED | KILLED) != AWAKE {
+            return None;
+        }
+        match consumer.pop() {
+            Pop::Value(envelope) => Some(envelope),
+            Pop::Busy | Pop::Empty => None,
+        }
     }
 
     pub(crate) fn poll_next(

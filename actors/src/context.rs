@@ -50,7 +50,8 @@ impl<A: Actor> Context<A> {
             wanted: false,
             sequence: 0,
             messages: 0,
-            timed: false,
+            // Nobody keeps the checkpoints of an actor without a supervisor.
+            timed: !cell.is_supervised(),
             on_stored: None,
         };
         Self { cell, stop: None, checkpoint, restored, tasks: Vec::new(), watching: None }

@@ -159,15 +159,16 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
         if let Some(exit) = ctx.stop.take() {
             return exit;
         }
-        if cell.is_killed() {
-            return cell.kill_exit();
-        }
         if turn >= MESSAGES_PER_TURN {
             turn = 0;
             yield_once().await;
         }
         turn += 1;
-        let message = match poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await {
+        let next = match cell.message_at_hand(&mut consumer) {
+            Some(envelope) => Some(Next::Message(envelope)),
+            None => poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await,
+        };
+        let message = match next {
             None => return cell.kill_exit(),
             Some(Next::Message(envelope)) => match admit(ctx, envelope) {
                 Some(message) => message,
@@ -236,7 +237,7 @@ fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     ctx.checkpoint.messages += 1;
     if ctx.checkpoint.wanted || ctx.checkpoint.messages >= CHECKPOINT_MESSAGES {
         take_checkpoint(actor, ctx);
-    } else if !ctx.checkpoint.timed && ctx.cell.supervision().is_some() {
+    } else if !ctx.checkpoint.timed {
         ctx.checkpoint.timed = true;
         let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
         ctx.spawn(async move {
