@@ -156,6 +156,7 @@ impl<M: Send + 'static> Cell<M> {
     }
 
     /// Enqueues without waiting.
+    #[inline]
     pub(crate) fn push(&self, envelope: Envelope<M>) -> Result<(), (Envelope<M>, Why)> {
         self.pushed(self.queue.push(envelope))
     }
@@ -170,6 +171,7 @@ impl<M: Send + 'static> Cell<M> {
         self.pushed(self.queue.push_beyond(envelope, extra))
     }
 
+    #[inline]
     fn pushed(
         &self,
         outcome: Result<Pushed, PushError<Envelope<M>>>,
@@ -184,6 +186,7 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
+    #[inline]
     pub(crate) fn after_push(&self, pushed: Pushed) {
         if matches!(pushed, Pushed::WakeConsumer) {
             self.wake();
@@ -267,6 +270,7 @@ impl<M: Send + 'static> Cell<M> {
 
     /// The next message, if nothing but messages is to be seen to. On `None` ask
     /// [`Cell::poll_next`].
+    #[inline]
     pub(crate) fn message_at_hand(
         &self,
         consumer: &mut Consumer<'_, Envelope<M>>,

@@ -128,6 +128,7 @@ impl<T> Queue<T> {
 
     /// [`Queue::push`] with `extra` room on top of the capacity, for values whose room was promised
     /// beforehand.
+    #[inline]
     pub fn push_beyond(&self, value: T, extra: usize) -> Result<Pushed, PushError<T>> {
         let room = self.tail.capacity.saturating_add(extra as u64);
         let mut fresh = None;
@@ -153,6 +154,7 @@ impl<T> Queue<T> {
     }
 
     /// Claims the index of `state`, and installs a block if the index is the first of one.
+    #[inline]
     fn claim(
         &self,
         state: u64,
@@ -216,6 +218,7 @@ impl<T> Queue<T> {
     }
 
     /// The state once no block is being installed.
+    #[inline]
     fn settled(&self) -> u64 {
         let mut backoff = Backoff::default();
         loop {
@@ -227,6 +230,7 @@ impl<T> Queue<T> {
         }
     }
 
+    #[inline]
     fn has_room(&self, index: u64, room: u64) -> bool {
         let seen = self.tail.seen_head.load(Ordering::Relaxed);
         if index.saturating_sub(seen) < room {
