@@ -242,12 +242,7 @@ impl<M: Send + 'static> Drop for Knock<M> {
 }
 
 impl<M: Send + 'static> Delivery<M> {
-    fn new(
-        target: ActorRef<M>,
-        message: M,
-        travels: Option<Instant>,
-        timeout: Duration,
-    ) -> Self {
+    fn new(target: ActorRef<M>, message: M, travels: Option<Instant>, timeout: Duration) -> Self {
         match target.into_place() {
             Ok(cell) => Self::Here(Knock::with(cell, message, travels)),
             Err(target) => {

@@ -77,6 +77,11 @@ pub(crate) struct Cell<M> {
 
 struct Inner<M> {
     phase: Phase,
+    /// Idle actors that nobody watches or supervises have none of this.
+    rare: Option<Box<Rare<M>>>,
+}
+
+struct Rare<M> {
     signals: VecDeque<Signal<M>>,
     monitors: Vec<Monitor>,
     supervision: Option<Supervision>,
@@ -85,6 +90,35 @@ struct Inner<M> {
     /// Pipes of a run that ends, until they are gone.
     pipes: Vec<JoinHandle<()>>,
     exported: bool,
+}
+
+impl<M> Default for Rare<M> {
+    fn default() -> Self {
+        Self {
+            signals: VecDeque::new(),
+            monitors: Vec::new(),
+            supervision: None,
+            names: Vec::new(),
+            kill: None,
+            pipes: Vec::new(),
+            exported: false,
+        }
+    }
+}
+
+impl<M> Inner<M> {
+    fn rare(&mut self) -> &mut Rare<M> {
+        self.rare.get_or_insert_with(Box::default)
+    }
+
+    fn supervision(&self) -> Option<&Supervision> {
+        self.rare.as_ref()?.supervision.as_ref()
+    }
+
+    /// Takes a list out, and makes none if there is none.
+    fn take<T: Default>(&mut self, list: fn(&mut Rare<M>) -> &mut T) -> T {
+        self.rare.as_deref_mut().map(|rare| std::mem::take(list(rare))).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,6 +152,9 @@ impl<M: Send + 'static> Cell<M> {
             usize::MAX => Queue::unbounded(),
             bound => Queue::bounded(bound),
         };
+        let rare = supervision.map(|supervision| {
+            Box::new(Rare { supervision: Some(supervision), ..Rare::default() })
+        });
         Self {
             id,
             kind,
@@ -126,16 +163,7 @@ impl<M: Send + 'static> Cell<M> {
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             waker: OnceLock::new(),
-            inner: Mutex::new(Inner {
-                phase: Phase::Starting,
-                signals: VecDeque::new(),
-                monitors: Vec::new(),
-                supervision,
-                names: Vec::new(),
-                kill: None,
-                pipes: Vec::new(),
-                exported: false,
-            }),
+            inner: Mutex::new(Inner { phase: Phase::Starting, rare }),
         }
     }
 
@@ -148,11 +176,11 @@ impl<M: Send + 'static> Cell<M> {
     }
 
     pub(crate) fn is_supervised(&self) -> bool {
-        self.inner().supervision.is_some()
+        self.inner().supervision().is_some()
     }
 
     pub(crate) fn supervision(&self) -> Option<Supervision> {
-        self.inner().supervision.clone()
+        self.inner().supervision().cloned()
     }
 
     /// Enqueues without waiting.
@@ -214,7 +242,7 @@ impl<M: Send + 'static> Cell<M> {
             // The signal is an argument, so it is dropped after the lock.
             return;
         }
-        inner.signals.push_back(signal);
+        inner.rare().signals.push_back(signal);
         self.flags.fetch_or(set, Ordering::SeqCst);
         drop(inner);
         self.wake();
@@ -261,8 +289,9 @@ impl<M: Send + 'static> Cell<M> {
             return None;
         }
         let mut inner = self.inner();
-        let signal = inner.signals.pop_front();
-        if inner.signals.is_empty() {
+        let signals = &mut inner.rare().signals;
+        let signal = signals.pop_front();
+        if signals.is_empty() {
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
         }
         signal
@@ -317,12 +346,12 @@ impl<M: Send + 'static> Cell<M> {
     }
 
     pub(crate) fn kill_exit(&self) -> Exit {
-        self.inner().kill.clone().unwrap_or(Exit::Killed)
+        self.inner().rare().kill.clone().unwrap_or(Exit::Killed)
     }
 
     /// Marks the cell as listed in the export table; true the first time.
     pub(crate) fn mark_exported(&self) -> bool {
-        !std::mem::replace(&mut self.inner().exported, true)
+        !std::mem::replace(&mut self.inner().rare().exported, true)
     }
 
     /// Remembers that `name` goes when the run ends; false if there is no run.
@@ -331,7 +360,7 @@ impl<M: Send + 'static> Cell<M> {
         if !matches!(inner.phase, Phase::Starting | Phase::Running) {
             return false;
         }
-        inner.names.push(name.to_owned());
+        inner.rare().names.push(name.to_owned());
         true
     }
 

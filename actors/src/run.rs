@@ -25,7 +25,7 @@ use crate::cell::{Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
-use crate::exit::Exit;
+use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
@@ -63,39 +63,53 @@ pub(crate) fn launch<A: Actor>(
     let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
     let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
-    let start =
-        Start { args, epoch: order.epoch, checkpoint: order.checkpoint, started: Some(told) };
+    let start = Box::new(Start::<A> {
+        args,
+        epoch: order.epoch,
+        checkpoint: order.checkpoint,
+        started: Some(told),
+    });
     cell.begin_run(start.epoch);
-    engine.runtime().spawn(live::<A>(cell.clone(), start));
+    engine.runtime().spawn(live(CloseOnDrop(cell.clone()), start));
     Ok((cell, started))
 }
 
-/// All runs of one actor, one after the other.
-async fn live<A: Actor>(cell: Arc<Cell<A::Msg>>, first: Start<A>) {
-    // The cell ends with its task, also when the runtime drops the task half-way.
-    let guard = CloseOnDrop(cell.clone());
-    let mut next = Some(first);
-    while let Some(mut start) = next.take() {
-        let mut birth = Birth { told: start.started.take(), alive: false };
-        let exit = Guarded(Some(Box::pin(run::<A>(&cell, start, &mut birth)))).await;
-        cell.pipes_gone().await;
-        debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
-        cell.end_run(&exit, birth.alive);
-        if let Some(told) = birth.told {
-            // Whoever asked for the start has gone if this fails; the end is known all the same.
-            let _ = told.send(Err(exit));
+/// All runs of one actor, one after the other. The cell ends with its task, also when the runtime
+/// drops the task half-way.
+///
+/// This and what it awaits are functions that return `async` blocks: the arguments of an
+/// `async fn` are kept twice, and every idle actor would pay for that.
+fn live<A: Actor>(
+    guard: CloseOnDrop<A::Msg>,
+    first: Box<Start<A>>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        let cell = &guard.0;
+        let mut next = Some(first);
+        while let Some(mut start) = next.take() {
+            let mut birth = Birth { told: start.started.take(), alive: false };
+            let exit = {
+                let running = pin!(Some(run(cell, start, &mut birth)));
+                Guarded(running).await
+            };
+            cell.pipes_gone().await;
+            debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
+            cell.end_run(&exit, birth.alive);
+            if let Some(told) = birth.told {
+                // Whoever asked for the start has gone if this fails; the end is known all the same.
+                let _ = told.send(Err(*exit));
+            }
+            next = next_run::<A>(cell).await;
         }
-        next = next_run::<A>(&cell).await;
+        cell.close();
     }
-    cell.close();
-    drop(guard);
 }
 
 /// Waits for what the supervisor decides. `None`, at once, if there is none.
-async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
+async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Box<Start<A>>> {
     let start = poll_fn(|cx| cell.poll_start(cx)).await?;
     // Only the seed that made this cell starts it again, with the same type.
-    let start = *start.downcast::<Start<A>>().ok()?;
+    let start = start.downcast::<Start<A>>().ok()?;
     cell.begin_run(start.epoch);
     Some(start)
 }
@@ -114,28 +128,57 @@ impl Birth {
     }
 }
 
-async fn run<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Start<A>, birth: &mut Birth) -> Exit {
-    let mut ctx = Context::<A>::new(cell.clone(), start.checkpoint);
-    let mut state = match until_killed(cell, A::start(start.args, &mut ctx)).await {
-        Ok(Ok(actor)) => State(Some(actor)),
-        Ok(Err(fault)) => return Exit::InitFailed(fault),
-        Err(kill) => return kill,
-    };
+/// One run, from `start` to the last word. Its exit is boxed, and what happens between two waits is
+/// in functions of its own: an idle actor pays for all that a wait could lie beside.
+fn run<A: Actor>(
+    cell: &Arc<Cell<A::Msg>>,
+    start: Box<Start<A>>,
+    birth: &mut Birth,
+) -> impl Future<Output = Box<Exit>> + Send {
+    async move {
+        let (mut ctx, args) = prepare(cell, start);
+        let born = {
+            let starting = pin!(A::start(args, &mut ctx));
+            until_killed(cell, starting).await
+        };
+        let mut state = match alive(born, &mut ctx, birth) {
+            Ok(state) => state,
+            Err(exit) => return exit,
+        };
+        let Some(actor) = &mut state.0 else { return Box::new(Exit::Killed) };
+        let exit = serve(actor, &mut ctx, cell).await;
+        if exit.is_abnormal() {
+            return exit;
+        }
+        let Some(actor) = state.0.take() else { return exit };
+        let stopped = {
+            let stopping = pin!(actor.stop(&exit));
+            until_killed(cell, stopping).await
+        };
+        stopped.map_or_else(Box::new, |()| exit)
+    }
+}
+
+fn prepare<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Box<Start<A>>) -> (Context<A>, A::Args) {
+    let Start { args, checkpoint, .. } = *start;
+    (Context::new(cell.clone(), checkpoint), args)
+}
+
+/// What a start came to: the state of a run that lives, or the end of one that does not.
+fn alive<A: Actor>(
+    born: Result<Result<A, Fault>, Exit>,
+    ctx: &mut Context<A>,
+    birth: &mut Birth,
+) -> Result<State<A>, Box<Exit>> {
+    let actor = born.map_err(Box::new)?.map_err(|fault| Box::new(Exit::InitFailed(fault)))?;
+    let state = State(Some(actor));
     if !birth.announce() {
-        return Exit::Killed;
+        return Err(Box::new(Exit::Killed));
     }
-    let Some(actor) = &mut state.0 else { return Exit::Killed };
-    if ctx.checkpoint.wanted {
-        take_checkpoint(actor, &mut ctx);
+    if let (true, Some(actor)) = (ctx.checkpoint.wanted, &state.0) {
+        take_checkpoint(actor, ctx);
     }
-    let exit = serve(actor, &mut ctx, cell).await;
-    if !exit.is_abnormal()
-        && let Some(actor) = state.0.take()
-        && let Err(kill) = until_killed(cell, actor.stop(&exit)).await
-    {
-        return kill;
-    }
-    exit
+    Ok(state)
 }
 
 /// The state of a run. A destructor that panics, be it while another panic unwinds, ends neither
@@ -151,55 +194,87 @@ impl<A> Drop for State<A> {
     }
 }
 
-async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A::Msg>>) -> Exit {
-    // Claiming fails only while another run holds the queue, and runs follow one another.
-    let Some(mut consumer) = cell.queue().consumer() else { return Exit::Killed };
-    let mut turn = 0;
+fn serve<A: Actor>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    cell: &Cell<A::Msg>,
+) -> impl Future<Output = Box<Exit>> + Send {
+    async move {
+        // Claiming fails only while another run holds the queue, and runs follow one another.
+        let Some(mut consumer) = cell.queue().consumer() else { return Box::new(Exit::Killed) };
+        let mut turn = 0;
+        loop {
+            let next = poll_fn(|cx| poll_message(actor, ctx, cell, &mut consumer, &mut turn, cx));
+            let message = match next.await {
+                Ok(message) => message,
+                Err(exit) => return exit,
+            };
+            let handled = {
+                let handler = pin!(actor.handle(message, ctx));
+                handle(cell, &mut consumer, handler).await
+            };
+            match handled {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => return Box::new(Exit::Failed(fault)),
+                Err(kill) => return Box::new(kill),
+            }
+            after_message(actor, ctx);
+        }
+    }
+}
+
+/// The next message to handle, or how the run ends. Sees to the signals before it.
+fn poll_message<A: Actor>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    cell: &Cell<A::Msg>,
+    consumer: &mut Consumer<'_, Envelope<A::Msg>>,
+    turn: &mut u32,
+    cx: &TaskContext<'_>,
+) -> Poll<Result<A::Msg, Box<Exit>>> {
     loop {
         if let Some(exit) = ctx.stop.take() {
-            return exit;
+            return Poll::Ready(Err(exit));
         }
-        if turn >= MESSAGES_PER_TURN {
-            turn = 0;
-            yield_once().await;
+        if *turn >= MESSAGES_PER_TURN {
+            *turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        turn += 1;
-        let next = match cell.message_at_hand(&mut consumer) {
-            Some(envelope) => Some(Next::Message(envelope)),
-            None => poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await,
+        let next = match cell.message_at_hand(consumer) {
+            Some(envelope) => Next::Message(envelope),
+            None => match poll_next(cell, consumer, cx) {
+                Poll::Ready(Some(next)) => next,
+                Poll::Ready(None) => return Poll::Ready(Err(Box::new(cell.kill_exit()))),
+                Poll::Pending => return Poll::Pending,
+            },
         };
+        *turn += 1;
         let message = match next {
-            None => return cell.kill_exit(),
-            Some(Next::Message(envelope)) => match admit(ctx, envelope) {
-                Some(message) => message,
-                None => continue,
-            },
-            Some(Next::Signal(Signal::Stop(exit))) => return exit,
-            Some(Next::Signal(Signal::Notice(notice))) => notice(),
-            Some(Next::Signal(Signal::Stored(sequence))) => match &mut ctx.checkpoint.on_stored {
-                Some(notice) => notice(sequence),
-                None => continue,
-            },
-            Some(Next::Signal(Signal::CheckpointDue)) => {
-                ctx.checkpoint.timed = false;
-                if ctx.checkpoint.messages > 0 {
-                    take_checkpoint(actor, ctx);
-                }
-                continue;
-            }
-            // A run is never started over another.
-            Some(Next::Signal(Signal::Start(_))) => continue,
+            Next::Message(envelope) => admit(ctx, envelope),
+            Next::Signal(Signal::Stop(exit)) => return Poll::Ready(Err(Box::new(exit))),
+            Next::Signal(signal) => heed(actor, ctx, signal),
         };
-        let handled = {
-            let handler = pin!(actor.handle(message, ctx));
-            handle(cell, &mut consumer, handler).await
-        };
-        match handled {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => return Exit::Failed(fault),
-            Err(kill) => return kill,
+        if let Some(message) = message {
+            return Poll::Ready(Ok(message));
         }
-        after_message(actor, ctx);
+    }
+}
+
+/// Does what a signal asks for; some are a message in the end.
+fn heed<A: Actor>(actor: &mut A, ctx: &mut Context<A>, signal: Signal<A::Msg>) -> Option<A::Msg> {
+    match signal {
+        Signal::Notice(notice) => Some(notice()),
+        Signal::Stored(sequence) => ctx.rare().on_stored.as_mut().map(|notice| notice(sequence)),
+        Signal::CheckpointDue => {
+            ctx.checkpoint.timed = false;
+            if ctx.checkpoint.messages > 0 {
+                take_checkpoint(actor, ctx);
+            }
+            None
+        }
+        // A stop ends the run, and a run is never started over another.
+        Signal::Stop(_) | Signal::Start(_) => None,
     }
 }
 
@@ -283,13 +358,13 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
 
 /// Polls a handler to its end or to the kill. When it waits, the room in the mailbox is made
 /// visible: senders must not wait for a slow handler to see it.
-async fn handle<M: Send + 'static, F: Future>(
+fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
     consumer: &mut Consumer<'_, Envelope<M>>,
     mut handler: Pin<&mut F>,
-) -> Result<F::Output, Exit> {
+) -> impl Future<Output = Result<F::Output, Exit>> {
     let mut first = true;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
@@ -299,22 +374,19 @@ async fn handle<M: Send + 'static, F: Future>(
         }
         polled
     })
-    .await
 }
 
-async fn until_killed<M: Send + 'static, F: Future>(
+fn until_killed<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
-    future: F,
-) -> Result<F::Output, Exit> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
+    mut future: Pin<&mut F>,
+) -> impl Future<Output = Result<F::Output, Exit>> {
+    poll_fn(move |cx| {
         cell.attend(cx);
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
         future.as_mut().poll(cx).map(Ok)
     })
-    .await
 }
 
 /// A future whose panic is a value.
@@ -327,36 +399,26 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
     .await
 }
 
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<F>(Option<Pin<Box<F>>>);
+struct Guarded<'a, F>(Pin<&'a mut Option<F>>);
 
-impl<F: Future<Output = Exit>> Future for Guarded<F> {
-    type Output = Exit;
+impl<F: Future<Output = Box<Exit>>> Future for Guarded<'_, F> {
+    type Output = Box<Exit>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Exit> {
-        let Some(run) = &mut self.0 else { return Poll::Pending };
-        let polled = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx)));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
+        let Some(run) = self.0.as_mut().as_pin_mut() else { return Poll::Pending };
+        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
         let exit = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(exit)) => exit,
-            Err(panic) => Exit::Panicked(panic_text(&*panic)),
+            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
         };
-        let run = self.0.take();
         // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
-        Poll::Ready(dropped.map_or_else(|panic| Exit::Panicked(panic_text(&*panic)), |()| exit))
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.0.set(None)));
+        Poll::Ready(match dropped {
+            Ok(()) => exit,
+            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
+        })
     }
 }
 
@@ -374,5 +436,58 @@ impl<M: Send + 'static> Drop for CloseOnDrop<M> {
             self.0.end_run(&Exit::Killed, true);
             self.0.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Why;
+    use crate::exit::Fault;
+    use crate::reply::Reply;
+
+    enum Ask {
+        Add(u64),
+        Get(Reply<u64>),
+    }
+    struct Small(u64);
+
+    impl Actor for Small {
+        type Args = u64;
+        type Msg = Ask;
+        async fn start(n: u64, _: &mut Context<Self>) -> Result<Self, Fault> {
+            Ok(Self(n))
+        }
+        async fn handle(&mut self, ask: Ask, _: &mut Context<Self>) -> Result<(), Fault> {
+            match ask {
+                Ask::Add(n) => self.0 += n,
+                Ask::Get(reply) => reply.send(self.0),
+            }
+            Ok(())
+        }
+    }
+
+    fn size<T, A, B>(_: fn(A, B) -> T) -> usize {
+        size_of::<T>()
+    }
+    fn size3<T, A, B, C>(_: fn(A, B, C) -> T) -> usize {
+        size_of::<T>()
+    }
+    #[test]
+    fn sizes() {
+        let _ = Why::Full;
+        panic!(
+            "live {} run {} serve {} cell {} ctx {} env {} start {} exit {} handle {} signal {}",
+            size(live::<Small>),
+            size3(run::<Small>),
+            size3(serve::<Small>),
+            size_of::<Cell<Ask>>(),
+            size_of::<Context<Small>>(),
+            size_of::<Envelope<Ask>>(),
+            size_of::<Start<Small>>(),
+            size_of::<Exit>(),
+            size3(<Small as Actor>::handle),
+            size_of::<Next<Ask>>()
+        );
     }
 }

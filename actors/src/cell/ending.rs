@@ -6,7 +6,7 @@ use std::sync::Weak;
 use tokio::task::JoinHandle;
 
 use crate::carrier::OnDown;
-use crate::cell::{Cell, Control, Envelope, Inner, KILLED, Phase, SIGNALLED, STOPPING};
+use crate::cell::{Cell, Control, Envelope, KILLED, Phase, Rare, SIGNALLED, STOPPING};
 use crate::error::Why;
 use crate::exit::{Down, Exit};
 use crate::mailbox::sync::Ordering;
@@ -37,13 +37,13 @@ impl Monitor {
 impl<M: Send + 'static> Cell<M> {
     /// Takes over the pipes of a run that ends.
     pub(crate) fn leave_pipes(&self, pipes: Vec<JoinHandle<()>>) {
-        self.inner().pipes = pipes;
+        self.inner().rare().pipes = pipes;
     }
 
     /// Waits until the pipes of the run that ended are dropped (K-2). They were aborted, so this
     /// takes until each next waits.
     pub(crate) async fn pipes_gone(&self) {
-        let pipes = std::mem::take(&mut self.inner().pipes);
+        let pipes = self.inner().take(|rare| &mut rare.pipes);
         for pipe in pipes {
             // An error says that it was aborted.
             let _ = pipe.await;
@@ -59,14 +59,14 @@ impl<M: Send + 'static> Cell<M> {
             if !matches!(inner.phase, Phase::Running | Phase::Starting) {
                 return;
             }
-            let supervision = inner.supervision.clone();
+            let supervision = inner.supervision().cloned();
             let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
             inner.phase = Phase::Between { restarting };
-            inner.kill = None;
+            inner.take(|rare| &mut rare.kill);
             self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
-            let signals = std::mem::take(&mut inner.signals);
-            let monitors = std::mem::take(&mut inner.monitors);
-            (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
+            let signals = inner.take(|rare| &mut rare.signals);
+            let monitors = inner.take(|rare| &mut rare.monitors);
+            (signals, monitors, inner.take(|rare| &mut rare.names), supervision, restarting)
         };
         self.discard(signals, || Why::Stopped);
         self.engine.forget_names(self.id, names);
@@ -89,7 +89,7 @@ impl<M: Send + 'static> Cell<M> {
             let mut inner = self.inner();
             inner.phase = Phase::Ended;
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
-            std::mem::take(&mut inner.signals)
+            inner.take(|rare| &mut rare.signals)
         };
         self.discard(signals, || Why::Stopped);
         if let Some(mut consumer) = self.queue.consumer() {
@@ -124,8 +124,9 @@ impl<M: Send + 'static> Cell<M> {
         let mut inner = self.inner();
         let restarting = match inner.phase {
             Phase::Starting | Phase::Running => {
-                let forgotten = inner.forgotten_monitors();
-                inner.monitors.push(monitor);
+                let rare = inner.rare();
+                let forgotten = rare.forgotten_monitors();
+                rare.monitors.push(monitor);
                 drop(inner);
                 drop(forgotten);
                 return;
@@ -139,7 +140,7 @@ impl<M: Send + 'static> Cell<M> {
     }
 }
 
-impl<M> Inner<M> {
+impl<M> Rare<M> {
     /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
     /// twice as many as somebody waits for.
     fn forgotten_monitors(&mut self) -> Vec<Monitor> {
