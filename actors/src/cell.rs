@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::actor::Restart;
@@ -77,9 +78,16 @@ pub(crate) struct Cell<M> {
 
 struct Inner<M> {
     phase: Phase,
+    /// Whether the run has come to life.
+    alive: bool,
+    /// Who waits for that.
+    birth: Option<Birth>,
     /// Idle actors that nobody watches or supervises have none of this.
     rare: Option<Box<Rare<M>>>,
 }
+
+/// Is told whether a run came to life, or how it ended before.
+pub(crate) type Birth = oneshot::Sender<Result<(), Exit>>;
 
 struct Rare<M> {
     signals: VecDeque<Signal<M>>,
@@ -163,7 +171,7 @@ impl<M: Send + 'static> Cell<M> {
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             waker: OnceLock::new(),
-            inner: Mutex::new(Inner { phase: Phase::Starting, rare }),
+            inner: Mutex::new(Inner { phase: Phase::Starting, alive: false, birth: None, rare }),
         }
     }
 
@@ -338,11 +346,21 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    /// Begins the run `epoch`.
-    pub(crate) fn begin_run(&self, epoch: Epoch) {
+    /// Begins the run `epoch`; `birth` waits for it to come to life.
+    pub(crate) fn begin_run(&self, epoch: Epoch, birth: Birth) {
         let mut inner = self.inner();
         self.epoch.store(epoch.0, Ordering::Release);
         inner.phase = Phase::Running;
+        inner.alive = false;
+        inner.birth = Some(birth);
+    }
+
+    /// Says that the run lives; false if nobody wants it any more.
+    pub(crate) fn come_alive(&self) -> bool {
+        let birth = self.inner().birth.take();
+        let alive = birth.is_some_and(|birth| birth.send(Ok(())).is_ok());
+        self.inner().alive = alive;
+        alive
     }
 
     pub(crate) fn kill_exit(&self) -> Exit {

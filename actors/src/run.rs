@@ -21,7 +21,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Next, Signal};
+use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
@@ -44,7 +44,8 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) args: A::Args,
     pub(crate) epoch: Epoch,
     pub(crate) checkpoint: Option<Bytes>,
-    pub(crate) started: Option<oneshot::Sender<Result<(), Exit>>>,
+    /// Who waits for it to come to life, unless the cell knows already.
+    pub(crate) born: Option<Birth>,
 }
 
 type Started = oneshot::Receiver<Result<(), Exit>>;
@@ -63,14 +64,10 @@ pub(crate) fn launch<A: Actor>(
     let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
     let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
-    let start = Box::new(Start::<A> {
-        args,
-        epoch: order.epoch,
-        checkpoint: order.checkpoint,
-        started: Some(told),
-    });
-    cell.begin_run(start.epoch);
-    engine.runtime().spawn(live(CloseOnDrop(cell.clone()), start));
+    let start =
+        Box::new(Start::<A> { args, epoch: order.epoch, checkpoint: order.checkpoint, born: None });
+    cell.begin_run(start.epoch, told);
+    engine.runtime().spawn(live(CloseOnDrop(cell.clone()), Some(start)));
     Ok((cell, started))
 }
 
@@ -79,61 +76,45 @@ pub(crate) fn launch<A: Actor>(
 ///
 /// This and what it awaits are functions that return `async` blocks: the arguments of an
 /// `async fn` are kept twice, and every idle actor would pay for that.
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
 fn live<A: Actor>(
     guard: CloseOnDrop<A::Msg>,
-    first: Box<Start<A>>,
+    mut next: Option<Box<Start<A>>>,
 ) -> impl Future<Output = ()> + Send {
     async move {
-        let cell = &guard.0;
-        let mut next = Some(first);
-        while let Some(mut start) = next.take() {
-            let mut birth = Birth { told: start.started.take(), alive: false };
+        while let Some(start) = next.take() {
             let exit = {
-                let running = pin!(Some(run(cell, start, &mut birth)));
+                let running = pin!(Some(run(&guard.0, start)));
                 Guarded(running).await
             };
-            cell.pipes_gone().await;
-            debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
-            cell.end_run(&exit, birth.alive);
-            if let Some(told) = birth.told {
-                // Whoever asked for the start has gone if this fails; the end is known all the same.
-                let _ = told.send(Err(*exit));
-            }
-            next = next_run::<A>(cell).await;
+            guard.0.pipes_gone().await;
+            over(&guard.0, exit);
+            next = next_run(&guard.0).await;
         }
-        cell.close();
+        guard.0.close();
     }
+}
+
+fn over<M: Send + 'static>(cell: &Cell<M>, exit: Box<Exit>) {
+    debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
+    cell.end_run(&exit);
 }
 
 /// Waits for what the supervisor decides. `None`, at once, if there is none.
 async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Box<Start<A>>> {
     let start = poll_fn(|cx| cell.poll_start(cx)).await?;
     // Only the seed that made this cell starts it again, with the same type.
-    let start = start.downcast::<Start<A>>().ok()?;
-    cell.begin_run(start.epoch);
+    let mut start = start.downcast::<Start<A>>().ok()?;
+    cell.begin_run(start.epoch, start.born.take()?);
     Some(start)
-}
-
-/// Who waits for a run to come to life, and whether it has.
-struct Birth {
-    told: Option<oneshot::Sender<Result<(), Exit>>>,
-    alive: bool,
-}
-
-impl Birth {
-    /// Says that the run lives; false if nobody wants it any more.
-    fn announce(&mut self) -> bool {
-        self.alive = self.told.take().is_some_and(|told| told.send(Ok(())).is_ok());
-        self.alive
-    }
 }
 
 /// One run, from `start` to the last word. Its exit is boxed, and what happens between two waits is
 /// in functions of its own: an idle actor pays for all that a wait could lie beside.
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
 fn run<A: Actor>(
     cell: &Arc<Cell<A::Msg>>,
     start: Box<Start<A>>,
-    birth: &mut Birth,
 ) -> impl Future<Output = Box<Exit>> + Send {
     async move {
         let (mut ctx, args) = prepare(cell, start);
@@ -141,7 +122,7 @@ fn run<A: Actor>(
             let starting = pin!(A::start(args, &mut ctx));
             until_killed(cell, starting).await
         };
-        let mut state = match alive(born, &mut ctx, birth) {
+        let mut state = match alive(born, &mut ctx) {
             Ok(state) => state,
             Err(exit) => return exit,
         };
@@ -159,6 +140,7 @@ fn run<A: Actor>(
     }
 }
 
+#[expect(clippy::boxed_local, reason = "unpacked here, it has no place in the coroutine")]
 fn prepare<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Box<Start<A>>) -> (Context<A>, A::Args) {
     let Start { args, checkpoint, .. } = *start;
     (Context::new(cell.clone(), checkpoint), args)
@@ -168,11 +150,10 @@ fn prepare<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Box<Start<A>>) -> (Context
 fn alive<A: Actor>(
     born: Result<Result<A, Fault>, Exit>,
     ctx: &mut Context<A>,
-    birth: &mut Birth,
 ) -> Result<State<A>, Box<Exit>> {
     let actor = born.map_err(Box::new)?.map_err(|fault| Box::new(Exit::InitFailed(fault)))?;
     let state = State(Some(actor));
-    if !birth.announce() {
+    if !ctx.cell.come_alive() {
         return Err(Box::new(Exit::Killed));
     }
     if let (true, Some(actor)) = (ctx.checkpoint.wanted, &state.0) {
@@ -194,6 +175,7 @@ impl<A> Drop for State<A> {
     }
 }
 
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
 fn serve<A: Actor>(
     actor: &mut A,
     ctx: &mut Context<A>,
@@ -433,7 +415,7 @@ struct CloseOnDrop<M: Send + 'static>(Arc<Cell<M>>);
 impl<M: Send + 'static> Drop for CloseOnDrop<M> {
     fn drop(&mut self) {
         if !self.0.has_ended() {
-            self.0.end_run(&Exit::Killed, true);
+            self.0.end_run(&Exit::Killed);
             self.0.close();
         }
     }
@@ -442,8 +424,6 @@ impl<M: Send + 'static> Drop for CloseOnDrop<M> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::Why;
-    use crate::exit::Fault;
     use crate::reply::Reply;
 
     enum Ask {
@@ -467,27 +447,22 @@ mod tests {
         }
     }
 
-    fn size<T, A, B>(_: fn(A, B) -> T) -> usize {
+    fn size_of_made<T, A, B>(_: fn(A, B) -> T) -> usize {
         size_of::<T>()
     }
-    fn size3<T, A, B, C>(_: fn(A, B, C) -> T) -> usize {
-        size_of::<T>()
-    }
-    #[test]
-    fn sizes() {
-        let _ = Why::Full;
-        panic!(
-            "live {} run {} serve {} cell {} ctx {} env {} start {} exit {} handle {} signal {}",
-            size(live::<Small>),
-            size3(run::<Small>),
-            size3(serve::<Small>),
-            size_of::<Cell<Ask>>(),
-            size_of::<Context<Small>>(),
-            size_of::<Envelope<Ask>>(),
-            size_of::<Start<Small>>(),
-            size_of::<Exit>(),
-            size3(<Small as Actor>::handle),
-            size_of::<Next<Ask>>()
-        );
+
+    // Larger ones fall into the next size of the allocator, which costs each idle actor 128 bytes
+    // more (measured with glibc: 641 B of resident memory per idle actor).
+    #[tokio::test]
+    async fn an_idle_actor_is_small() {
+        const TOKIO_TASK_HEAD: usize = 104;
+        const ARC_HEAD: usize = 16;
+        assert!(size_of_made(live::<Small>) + TOKIO_TASK_HEAD <= 384);
+        assert!(size_of::<Cell<Ask>>() + ARC_HEAD <= 232);
+        // And it is an actor.
+        let engine = Engine::new(1, tokio::runtime::Handle::current());
+        let small = engine.spawn(Small::spec(1)).await.unwrap();
+        small.cast(Ask::Add(2)).unwrap();
+        assert_eq!(small.call(Ask::Get).await, Ok(3));
     }
 }

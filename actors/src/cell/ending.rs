@@ -50,11 +50,11 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    /// Tells everybody that the run is over. Its state is gone by now (K-2). `alive` is false when
-    /// the run never came to life: its spawner is told instead of the supervisor.
-    pub(crate) fn end_run(&self, exit: &Exit, alive: bool) {
+    /// Tells everybody that the run is over. Its state is gone by now (K-2). Of a run that never
+    /// came to life, its spawner is told instead of the supervisor.
+    pub(crate) fn end_run(&self, exit: &Exit) {
         let epoch = self.epoch();
-        let (signals, monitors, names, supervision, restarting) = {
+        let (signals, monitors, names, supervision, restarting, alive, birth) = {
             let mut inner = self.inner();
             if !matches!(inner.phase, Phase::Running | Phase::Starting) {
                 return;
@@ -66,7 +66,9 @@ impl<M: Send + 'static> Cell<M> {
             self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
             let signals = inner.take(|rare| &mut rare.signals);
             let monitors = inner.take(|rare| &mut rare.monitors);
-            (signals, monitors, inner.take(|rare| &mut rare.names), supervision, restarting)
+            let names = inner.take(|rare| &mut rare.names);
+            let birth = inner.birth.take();
+            (signals, monitors, names, supervision, restarting, inner.alive, birth)
         };
         self.discard(signals, || Why::Stopped);
         self.engine.forget_names(self.id, names);
@@ -78,6 +80,10 @@ impl<M: Send + 'static> Cell<M> {
         }
         if let (Some(supervision), true) = (supervision, alive) {
             supervision.watch.notice(Notice::Ended { actor: self.id, epoch, exit: exit.clone() });
+        }
+        if let Some(birth) = birth {
+            // Whoever asked for the start has gone if this fails; the end is known all the same.
+            let _ = birth.send(Err(exit.clone()));
         }
     }
 
