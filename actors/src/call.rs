@@ -47,10 +47,10 @@ impl<M: Send + 'static> IntoFuture for SendMessage<M> {
     type IntoFuture = Sending<M>;
 
     fn into_future(self) -> Sending<M> {
-        let deadline = now() + self.timeout;
+        // Most sends find room at once, so the clock is read by those that do not.
         Sending {
-            deadline: Deadline::new(deadline),
-            delivery: Delivery::new(self.target, self.message, None, deadline),
+            deadline: Deadline::after(self.timeout),
+            delivery: Delivery::new(self.target, self.message, None, self.timeout),
         }
     }
 }
@@ -109,11 +109,11 @@ impl<M: Send + 'static, T: Send + 'static> IntoFuture for Call<M, T> {
 
     fn into_future(self) -> Calling<M, T> {
         let deadline = now() + self.timeout;
-        let delivery = Delivery::new(self.target, self.message, Some(deadline), deadline);
+        let delivery = Delivery::new(self.target, self.message, Some(deadline), self.timeout);
         if let Delivery::Here(_) = delivery {
             self.slot.stay();
         }
-        let (delivery, deadline) = (Some(delivery), Deadline::new(deadline));
+        let (delivery, deadline) = (Some(delivery), Deadline::at(deadline));
         Calling { slot: self.slot, deadline, delivery, done: false }
     }
 }
@@ -189,12 +189,22 @@ impl<M: Send + 'static, T: Send + 'static> Drop for Calling<M, T> {
 /// One message on its way into a mailbox, here or elsewhere.
 enum Delivery<M: Send + 'static> {
     Here(Knock<M>),
-    There { target: ActorRef<M>, message: M, travels: Option<Instant>, deadline: Instant },
-    Travelling { message: M, send: Travel },
+    /// Boxed: what stays on this node must not pay for its size.
+    There(Box<Departure<M>>),
+    Travelling(Box<(M, Travel)>),
     Done,
 }
 
 type Travel = BoxFuture<'static, Result<(), (Outgoing, Why)>>;
+
+/// A message for another node, not yet encoded.
+struct Departure<M: Send + 'static> {
+    target: ActorRef<M>,
+    message: M,
+    /// The deadline that goes with it.
+    travels: Option<Instant>,
+    deadline: Instant,
+}
 
 /// A message at the door of a mailbox of this node. Dropping it gives up its place in the line.
 pub(crate) struct Knock<M: Send + 'static> {
@@ -232,26 +242,29 @@ impl<M: Send + 'static> Drop for Knock<M> {
 }
 
 impl<M: Send + 'static> Delivery<M> {
-    fn new(target: ActorRef<M>, message: M, travels: Option<Instant>, deadline: Instant) -> Self {
-        match target.place() {
+    fn new(target: ActorRef<M>, message: M, travels: Option<Instant>, timeout: Duration) -> Self {
+        match target.into_place() {
             Ok(cell) => Self::Here(Knock::with(cell, message, travels)),
-            Err(_) => Self::There { target, message, travels, deadline },
+            Err(target) => {
+                let deadline = travels.unwrap_or_else(|| now() + timeout);
+                Self::There(Box::new(Departure { target, message, travels, deadline }))
+            }
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
         let result = match self {
             Self::Here(knock) => ready!(knock.poll(cx)),
-            Self::There { .. } => match self.depart() {
+            Self::There(_) => match self.depart() {
                 Some(result) => result,
                 None => return self.poll(cx),
             },
-            Self::Travelling { send, .. } => {
-                let arrived = ready!(send.as_mut().poll(cx));
+            Self::Travelling(travel) => {
+                let arrived = ready!(travel.1.as_mut().poll(cx));
                 match (arrived, std::mem::replace(self, Self::Done)) {
-                    (Err((outgoing, why)), Self::Travelling { message, .. }) => {
+                    (Err((outgoing, why)), Self::Travelling(travel)) => {
                         drop(outgoing);
-                        Err((message, why))
+                        Err((travel.0, why))
                     }
                     _ => Ok(()),
                 }
@@ -265,14 +278,13 @@ impl<M: Send + 'static> Delivery<M> {
     /// Sends towards another node. `None` when the message has to wait: for room on its way, or,
     /// if its actor has come to this node meanwhile, in the mailbox's line.
     fn depart(&mut self) -> Option<Result<(), (M, Why)>> {
-        let Self::There { target, message, travels, deadline } =
-            std::mem::replace(self, Self::Done)
-        else {
+        let Self::There(departure) = std::mem::replace(self, Self::Done) else {
             return Some(Ok(()));
         };
+        let Departure { target, message, travels, deadline } = *departure;
         let remote = match target.place() {
             Ok(cell) => {
-                *self = Self::Here(Knock::with(cell, message, travels));
+                *self = Self::Here(Knock::with(cell.into_owned(), message, travels));
                 return None;
             }
             Err(remote) => remote,
@@ -290,7 +302,7 @@ impl<M: Send + 'static> Delivery<M> {
             Err((outgoing, _)) => {
                 let carrier = remote.carrier.clone();
                 let send = carrier.send(remote.address, outgoing, deadline, travels.is_some());
-                *self = Self::Travelling { message, send };
+                *self = Self::Travelling(Box::new((message, send)));
                 None
             }
         }
@@ -304,8 +316,9 @@ impl<M: Send + 'static> Delivery<M> {
                 knock.cell.queue().cancel(&mut knock.waiter);
                 knock.envelope.take().map(|envelope| envelope.message)
             }
-            Self::There { message, .. } => Some(message),
-            Self::Travelling { message, send } => {
+            Self::There(departure) => Some(departure.message),
+            Self::Travelling(travel) => {
+                let (message, send) = *travel;
                 // Drops what was encoded, which takes the replies back first.
                 drop(send);
                 Some(message)
@@ -317,18 +330,33 @@ impl<M: Send + 'static> Delivery<M> {
 
 /// A deadline whose timer is armed only by a wait that lasts.
 struct Deadline {
-    at: Instant,
+    end: End,
     timer: Option<Pin<Box<Sleep>>>,
 }
 
+enum End {
+    /// This long after the first wait.
+    After(Duration),
+    At(Instant),
+}
+
 impl Deadline {
-    fn new(at: Instant) -> Self {
-        Self { at, timer: None }
+    fn after(timeout: Duration) -> Self {
+        Self { end: End::After(timeout), timer: None }
+    }
+
+    fn at(at: Instant) -> Self {
+        Self { end: End::At(at), timer: None }
     }
 
     fn has_passed(&mut self, cx: &mut Context<'_>) -> bool {
-        let at = self.at;
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at.into())));
+        let timer = self.timer.get_or_insert_with(|| {
+            let at = match self.end {
+                End::After(timeout) => now() + timeout,
+                End::At(at) => at,
+            };
+            Box::pin(tokio::time::sleep_until(at.into()))
+        });
         timer.as_mut().poll(cx).is_ready()
     }
 }

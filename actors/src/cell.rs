@@ -22,6 +22,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll, Waker};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::actor::Restart;
@@ -77,6 +78,18 @@ pub(crate) struct Cell<M> {
 
 struct Inner<M> {
     phase: Phase,
+    /// Whether the run has come to life.
+    alive: bool,
+    /// Who waits for that.
+    birth: Option<Birth>,
+    /// Idle actors that nobody watches or supervises have none of this.
+    rare: Option<Box<Rare<M>>>,
+}
+
+/// Is told whether a run came to life, or how it ended before.
+pub(crate) type Birth = oneshot::Sender<Result<(), Exit>>;
+
+struct Rare<M> {
     signals: VecDeque<Signal<M>>,
     monitors: Vec<Monitor>,
     supervision: Option<Supervision>,
@@ -85,6 +98,35 @@ struct Inner<M> {
     /// Pipes of a run that ends, until they are gone.
     pipes: Vec<JoinHandle<()>>,
     exported: bool,
+}
+
+impl<M> Default for Rare<M> {
+    fn default() -> Self {
+        Self {
+            signals: VecDeque::new(),
+            monitors: Vec::new(),
+            supervision: None,
+            names: Vec::new(),
+            kill: None,
+            pipes: Vec::new(),
+            exported: false,
+        }
+    }
+}
+
+impl<M> Inner<M> {
+    fn rare(&mut self) -> &mut Rare<M> {
+        self.rare.get_or_insert_with(Box::default)
+    }
+
+    fn supervision(&self) -> Option<&Supervision> {
+        self.rare.as_ref()?.supervision.as_ref()
+    }
+
+    /// Takes a list out, and makes none if there is none.
+    fn take<T: Default>(&mut self, list: fn(&mut Rare<M>) -> &mut T) -> T {
+        self.rare.as_deref_mut().map(|rare| std::mem::take(list(rare))).unwrap_or_default()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,6 +160,9 @@ impl<M: Send + 'static> Cell<M> {
             usize::MAX => Queue::unbounded(),
             bound => Queue::bounded(bound),
         };
+        let rare = supervision.map(|supervision| {
+            Box::new(Rare { supervision: Some(supervision), ..Rare::default() })
+        });
         Self {
             id,
             kind,
@@ -126,16 +171,7 @@ impl<M: Send + 'static> Cell<M> {
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             waker: OnceLock::new(),
-            inner: Mutex::new(Inner {
-                phase: Phase::Starting,
-                signals: VecDeque::new(),
-                monitors: Vec::new(),
-                supervision,
-                names: Vec::new(),
-                kill: None,
-                pipes: Vec::new(),
-                exported: false,
-            }),
+            inner: Mutex::new(Inner { phase: Phase::Starting, alive: false, birth: None, rare }),
         }
     }
 
@@ -147,11 +183,16 @@ impl<M: Send + 'static> Cell<M> {
         &self.queue
     }
 
+    pub(crate) fn is_supervised(&self) -> bool {
+        self.inner().supervision().is_some()
+    }
+
     pub(crate) fn supervision(&self) -> Option<Supervision> {
-        self.inner().supervision.clone()
+        self.inner().supervision().cloned()
     }
 
     /// Enqueues without waiting.
+    #[inline]
     pub(crate) fn push(&self, envelope: Envelope<M>) -> Result<(), (Envelope<M>, Why)> {
         self.pushed(self.queue.push(envelope))
     }
@@ -166,6 +207,7 @@ impl<M: Send + 'static> Cell<M> {
         self.pushed(self.queue.push_beyond(envelope, extra))
     }
 
+    #[inline]
     fn pushed(
         &self,
         outcome: Result<Pushed, PushError<Envelope<M>>>,
@@ -180,6 +222,7 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
+    #[inline]
     pub(crate) fn after_push(&self, pushed: Pushed) {
         if matches!(pushed, Pushed::WakeConsumer) {
             self.wake();
@@ -207,7 +250,7 @@ impl<M: Send + 'static> Cell<M> {
             // The signal is an argument, so it is dropped after the lock.
             return;
         }
-        inner.signals.push_back(signal);
+        inner.rare().signals.push_back(signal);
         self.flags.fetch_or(set, Ordering::SeqCst);
         drop(inner);
         self.wake();
@@ -254,11 +297,28 @@ impl<M: Send + 'static> Cell<M> {
             return None;
         }
         let mut inner = self.inner();
-        let signal = inner.signals.pop_front();
-        if inner.signals.is_empty() {
+        let signals = &mut inner.rare().signals;
+        let signal = signals.pop_front();
+        if signals.is_empty() {
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
         }
         signal
+    }
+
+    /// The next message, if nothing but messages is to be seen to. On `None` ask
+    /// [`Cell::poll_next`].
+    #[inline]
+    pub(crate) fn message_at_hand(
+        &self,
+        consumer: &mut Consumer<'_, Envelope<M>>,
+    ) -> Option<Envelope<M>> {
+        if self.flags.load(Ordering::Acquire) & (AWAKE | SIGNALLED | KILLED) != AWAKE {
+            return None;
+        }
+        match consumer.pop() {
+            Pop::Value(envelope) => Some(envelope),
+            Pop::Busy | Pop::Empty => None,
+        }
     }
 
     pub(crate) fn poll_next(
@@ -286,20 +346,30 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    /// Begins the run `epoch`.
-    pub(crate) fn begin_run(&self, epoch: Epoch) {
+    /// Begins the run `epoch`; `birth` waits for it to come to life.
+    pub(crate) fn begin_run(&self, epoch: Epoch, birth: Birth) {
         let mut inner = self.inner();
         self.epoch.store(epoch.0, Ordering::Release);
         inner.phase = Phase::Running;
+        inner.alive = false;
+        inner.birth = Some(birth);
+    }
+
+    /// Says that the run lives; false if nobody wants it any more.
+    pub(crate) fn come_alive(&self) -> bool {
+        let birth = self.inner().birth.take();
+        let alive = birth.is_some_and(|birth| birth.send(Ok(())).is_ok());
+        self.inner().alive = alive;
+        alive
     }
 
     pub(crate) fn kill_exit(&self) -> Exit {
-        self.inner().kill.clone().unwrap_or(Exit::Killed)
+        self.inner().rare().kill.clone().unwrap_or(Exit::Killed)
     }
 
     /// Marks the cell as listed in the export table; true the first time.
     pub(crate) fn mark_exported(&self) -> bool {
-        !std::mem::replace(&mut self.inner().exported, true)
+        !std::mem::replace(&mut self.inner().rare().exported, true)
     }
 
     /// Remembers that `name` goes when the run ends; false if there is no run.
@@ -308,7 +378,7 @@ impl<M: Send + 'static> Cell<M> {
         if !matches!(inner.phase, Phase::Starting | Phase::Running) {
             return false;
         }
-        inner.names.push(name.to_owned());
+        inner.rare().names.push(name.to_owned());
         true
     }
 

@@ -26,34 +26,49 @@ pub const OWED_MESSAGES_MAX: usize = 256;
 /// The actor's own side of the runtime.
 pub struct Context<A: Actor> {
     pub(crate) cell: Arc<Cell<A::Msg>>,
-    pub(crate) stop: Option<Exit>,
-    pub(crate) checkpoint: Checkpointing<A::Msg>,
+    pub(crate) stop: Option<Box<Exit>>,
+    pub(crate) checkpoint: Checkpointing,
+    /// What most actors never need is not paid for by idle ones.
+    rare: Option<Box<Rare<A::Msg>>>,
+}
+
+pub(crate) struct Rare<M> {
     restored: Option<Bytes>,
     /// Timers and pipes end with the run.
     tasks: Vec<JoinHandle<()>>,
     /// Tells the monitors this run set that it still wants to know.
     watching: Option<Arc<()>>,
+    pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
 }
 
-/// When a run is next asked for its state, and whom to tell that it is safe.
-pub(crate) struct Checkpointing<M> {
-    pub(crate) wanted: bool,
+impl<M> Default for Rare<M> {
+    fn default() -> Self {
+        Self { restored: None, tasks: Vec::new(), watching: None, on_stored: None }
+    }
+}
+
+/// When a run is next asked for its state.
+pub(crate) struct Checkpointing {
     pub(crate) sequence: u64,
     pub(crate) messages: u32,
+    pub(crate) wanted: bool,
     pub(crate) timed: bool,
-    pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
 }
 
 impl<A: Actor> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Msg>>, restored: Option<Bytes>) -> Self {
-        let checkpoint = Checkpointing {
-            wanted: false,
-            sequence: 0,
-            messages: 0,
-            timed: false,
-            on_stored: None,
-        };
-        Self { cell, stop: None, checkpoint, restored, tasks: Vec::new(), watching: None }
+        // Nobody keeps the checkpoints of an actor without a supervisor.
+        let timed = !cell.is_supervised();
+        let checkpoint = Checkpointing { sequence: 0, messages: 0, wanted: false, timed };
+        let mut ctx = Self { cell, stop: None, checkpoint, rare: None };
+        if restored.is_some() {
+            ctx.rare().restored = restored;
+        }
+        ctx
+    }
+
+    pub(crate) fn rare(&mut self) -> &mut Rare<A::Msg> {
+        self.rare.get_or_insert_with(Box::default)
     }
 
     /// The actor's own address.
@@ -87,7 +102,7 @@ impl<A: Actor> Context<A> {
 
     /// Ends the run after the message in hand.
     pub fn stop_with(&mut self, exit: Exit) {
-        self.stop.get_or_insert(exit);
+        self.stop.get_or_insert_with(|| Box::new(exit));
     }
 
     /// Delivers `notice(down)` once, ahead of waiting messages, when the present run of `target`
@@ -98,7 +113,7 @@ impl<A: Actor> Context<A> {
         notice: impl FnOnce(Down) -> A::Msg + Send + 'static,
     ) {
         let (cell, epoch) = (Arc::downgrade(&self.cell), self.epoch());
-        let watching = Arc::downgrade(self.watching.get_or_insert_with(Arc::default));
+        let watching = Arc::downgrade(self.rare().watching.get_or_insert_with(Arc::default));
         let on_down = Box::new(move |down| {
             if let Some(cell) = cell.upgrade() {
                 // `notice` is the watcher's code: it runs in the watcher's own task.
@@ -138,11 +153,12 @@ impl<A: Actor> Context<A> {
 
     /// Runs `task` until the run ends.
     pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
-        if self.tasks.len() == self.tasks.capacity() {
-            self.tasks.retain(|task| !task.is_finished());
-        }
         let task = self.engine().runtime().spawn(task);
-        self.tasks.push(task);
+        let tasks = &mut self.rare().tasks;
+        if tasks.len() == tasks.capacity() {
+            tasks.retain(|task| !task.is_finished());
+        }
+        tasks.push(task);
     }
 
     /// The latest checkpoint that a run before this one left, if any.
@@ -150,7 +166,8 @@ impl<A: Actor> Context<A> {
     /// # Errors
     /// A fault when the bytes are not an `S`: return it, and the start fails.
     pub fn restored<S: DeserializeOwned>(&mut self) -> Result<Option<S>, Fault> {
-        let Some(bytes) = self.restored.take() else { return Ok(None) };
+        let restored = self.rare.as_mut().and_then(|rare| rare.restored.take());
+        let Some(bytes) = restored else { return Ok(None) };
         match postcard::take_from_bytes(&bytes) {
             Ok((state, [])) => Ok(Some(state)),
             Ok(_) => Err(Fault::new("the checkpoint has bytes left over")),
@@ -171,13 +188,14 @@ impl<A: Actor> Context<A> {
         &mut self,
         notice: impl FnMut(u64) -> A::Msg + Send + Sync + 'static,
     ) {
-        self.checkpoint.on_stored = Some(Box::new(notice));
+        self.rare().on_stored = Some(Box::new(notice));
     }
 }
 
 impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
-        let mut tasks = std::mem::take(&mut self.tasks);
+        let Some(rare) = &mut self.rare else { return };
+        let mut tasks = std::mem::take(&mut rare.tasks);
         tasks.retain(|task| !task.is_finished());
         for task in &tasks {
             task.abort();

@@ -242,6 +242,7 @@ impl Engine {
         let _ = self.0.core.credit.set(told);
     }
 
+    #[inline]
     pub(crate) fn return_credit(&self, credit: u32) {
         if let (true, Some(told)) = (credit != 0, self.0.core.credit.get()) {
             told(credit);
@@ -255,6 +256,7 @@ impl Engine {
         (elapsed as u32).max(1)
     }
 
+    #[inline]
     pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
         if deadline_ms == 0 {
             return false;

@@ -29,6 +29,7 @@ impl<M> Envelope<M> {
     }
 
     /// Why the run `epoch` must not handle it, if so.
+    #[inline]
     pub(crate) fn refusal(&self, epoch: Epoch, engine: &Engine) -> Option<Why> {
         match self.credit {
             OF_ONE_RUN => (self.deadline_ms != epoch.0 as u32).then_some(Why::Stopped),
@@ -37,6 +38,7 @@ impl<M> Envelope<M> {
     }
 
     /// Says that it has left the mailbox.
+    #[inline]
     pub(crate) fn return_credit(&self, engine: &Engine) {
         if self.credit != OF_ONE_RUN {
             engine.return_credit(self.credit);

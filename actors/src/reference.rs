@@ -5,6 +5,7 @@
 //! - **R-2** `cast` never waits; what it refuses comes back.
 //! - **R-3** References hold no actor alive and end none by being dropped.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
@@ -130,10 +131,18 @@ impl<M: Send + 'static> ActorRef<M> {
     }
 
     /// The cell, if the actor lives on this node now, or the way elsewhere.
-    pub(crate) fn place(&self) -> Result<Arc<Cell<M>>, &Remote<M>> {
+    pub(crate) fn place(&self) -> Result<Cow<'_, Arc<Cell<M>>>, &Remote<M>> {
         match &self.0 {
-            Route::Here(cell) => Ok(cell.clone()),
-            Route::There(remote) => remote.here().ok_or(remote),
+            Route::Here(cell) => Ok(Cow::Borrowed(cell)),
+            Route::There(remote) => remote.here().map(Cow::Owned).ok_or(remote),
+        }
+    }
+
+    /// [`ActorRef::place`] for whoever owns the reference.
+    pub(crate) fn into_place(self) -> Result<Arc<Cell<M>>, Self> {
+        match self.0 {
+            Route::Here(cell) => Ok(cell),
+            Route::There(ref remote) => remote.here().ok_or(self),
         }
     }
 }

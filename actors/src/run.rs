@@ -21,11 +21,11 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Next, Signal};
+use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
-use crate::exit::Exit;
+use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
@@ -44,7 +44,8 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) args: A::Args,
     pub(crate) epoch: Epoch,
     pub(crate) checkpoint: Option<Bytes>,
-    pub(crate) started: Option<oneshot::Sender<Result<(), Exit>>>,
+    /// Who waits for it to come to life, unless the cell knows already.
+    pub(crate) born: Option<Birth>,
 }
 
 type Started = oneshot::Receiver<Result<(), Exit>>;
@@ -64,78 +65,101 @@ pub(crate) fn launch<A: Actor>(
     let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
     let start =
-        Start { args, epoch: order.epoch, checkpoint: order.checkpoint, started: Some(told) };
-    cell.begin_run(start.epoch);
-    engine.runtime().spawn(live::<A>(cell.clone(), start));
+        Box::new(Start::<A> { args, epoch: order.epoch, checkpoint: order.checkpoint, born: None });
+    cell.begin_run(start.epoch, told);
+    engine.runtime().spawn(live(CloseOnDrop(cell.clone()), Some(start)));
     Ok((cell, started))
 }
 
-/// All runs of one actor, one after the other.
-async fn live<A: Actor>(cell: Arc<Cell<A::Msg>>, first: Start<A>) {
-    // The cell ends with its task, also when the runtime drops the task half-way.
-    let guard = CloseOnDrop(cell.clone());
-    let mut next = Some(first);
-    while let Some(mut start) = next.take() {
-        let mut birth = Birth { told: start.started.take(), alive: false };
-        let exit = Guarded(Some(Box::pin(run::<A>(&cell, start, &mut birth)))).await;
-        cell.pipes_gone().await;
-        debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
-        cell.end_run(&exit, birth.alive);
-        if let Some(told) = birth.told {
-            // Whoever asked for the start has gone if this fails; the end is known all the same.
-            let _ = told.send(Err(exit));
+/// All runs of one actor, one after the other. The cell ends with its task, also when the runtime
+/// drops the task half-way.
+///
+/// This and what it awaits are functions that return `async` blocks: the arguments of an
+/// `async fn` are kept twice, and every idle actor would pay for that.
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
+fn live<A: Actor>(
+    guard: CloseOnDrop<A::Msg>,
+    mut next: Option<Box<Start<A>>>,
+) -> impl Future<Output = ()> + Send {
+    async move {
+        while let Some(start) = next.take() {
+            let exit = {
+                let running = pin!(Some(run(&guard.0, start)));
+                Guarded(running).await
+            };
+            guard.0.pipes_gone().await;
+            over(&guard.0, exit);
+            next = next_run(&guard.0).await;
         }
-        next = next_run::<A>(&cell).await;
+        guard.0.close();
     }
-    cell.close();
-    drop(guard);
+}
+
+fn over<M: Send + 'static>(cell: &Cell<M>, exit: Box<Exit>) {
+    debug!(actor = %cell.id(), kind = cell.kind(), epoch = %cell.epoch(), %exit, "run ended");
+    cell.end_run(&exit);
 }
 
 /// Waits for what the supervisor decides. `None`, at once, if there is none.
-async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
+async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Box<Start<A>>> {
     let start = poll_fn(|cx| cell.poll_start(cx)).await?;
     // Only the seed that made this cell starts it again, with the same type.
-    let start = *start.downcast::<Start<A>>().ok()?;
-    cell.begin_run(start.epoch);
+    let mut start = start.downcast::<Start<A>>().ok()?;
+    cell.begin_run(start.epoch, start.born.take()?);
     Some(start)
 }
 
-/// Who waits for a run to come to life, and whether it has.
-struct Birth {
-    told: Option<oneshot::Sender<Result<(), Exit>>>,
-    alive: bool,
-}
-
-impl Birth {
-    /// Says that the run lives; false if nobody wants it any more.
-    fn announce(&mut self) -> bool {
-        self.alive = self.told.take().is_some_and(|told| told.send(Ok(())).is_ok());
-        self.alive
+/// One run, from `start` to the last word. Its exit is boxed, and what happens between two waits is
+/// in functions of its own: an idle actor pays for all that a wait could lie beside.
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
+fn run<A: Actor>(
+    cell: &Arc<Cell<A::Msg>>,
+    start: Box<Start<A>>,
+) -> impl Future<Output = Box<Exit>> + Send {
+    async move {
+        let (mut ctx, args) = prepare(cell, start);
+        let born = {
+            let starting = pin!(A::start(args, &mut ctx));
+            until_killed(cell, starting).await
+        };
+        let mut state = match alive(born, &mut ctx) {
+            Ok(state) => state,
+            Err(exit) => return exit,
+        };
+        let Some(actor) = &mut state.0 else { return Box::new(Exit::Killed) };
+        let exit = serve(actor, &mut ctx, cell).await;
+        if exit.is_abnormal() {
+            return exit;
+        }
+        let Some(actor) = state.0.take() else { return exit };
+        let stopped = {
+            let stopping = pin!(actor.stop(&exit));
+            until_killed(cell, stopping).await
+        };
+        stopped.map_or_else(Box::new, |()| exit)
     }
 }
 
-async fn run<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Start<A>, birth: &mut Birth) -> Exit {
-    let mut ctx = Context::<A>::new(cell.clone(), start.checkpoint);
-    let mut state = match until_killed(cell, A::start(start.args, &mut ctx)).await {
-        Ok(Ok(actor)) => State(Some(actor)),
-        Ok(Err(fault)) => return Exit::InitFailed(fault),
-        Err(kill) => return kill,
-    };
-    if !birth.announce() {
-        return Exit::Killed;
+#[expect(clippy::boxed_local, reason = "unpacked here, it has no place in the coroutine")]
+fn prepare<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Box<Start<A>>) -> (Context<A>, A::Args) {
+    let Start { args, checkpoint, .. } = *start;
+    (Context::new(cell.clone(), checkpoint), args)
+}
+
+/// What a start came to: the state of a run that lives, or the end of one that does not.
+fn alive<A: Actor>(
+    born: Result<Result<A, Fault>, Exit>,
+    ctx: &mut Context<A>,
+) -> Result<State<A>, Box<Exit>> {
+    let actor = born.map_err(Box::new)?.map_err(|fault| Box::new(Exit::InitFailed(fault)))?;
+    let state = State(Some(actor));
+    if !ctx.cell.come_alive() {
+        return Err(Box::new(Exit::Killed));
     }
-    let Some(actor) = &mut state.0 else { return Exit::Killed };
-    if ctx.checkpoint.wanted {
-        take_checkpoint(actor, &mut ctx);
+    if let (true, Some(actor)) = (ctx.checkpoint.wanted, &state.0) {
+        take_checkpoint(actor, ctx);
     }
-    let exit = serve(actor, &mut ctx, cell).await;
-    if !exit.is_abnormal()
-        && let Some(actor) = state.0.take()
-        && let Err(kill) = until_killed(cell, actor.stop(&exit)).await
-    {
-        return kill;
-    }
-    exit
+    Ok(state)
 }
 
 /// The state of a run. A destructor that panics, be it while another panic unwinds, ends neither
@@ -151,54 +175,88 @@ impl<A> Drop for State<A> {
     }
 }
 
-async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A::Msg>>) -> Exit {
-    // Claiming fails only while another run holds the queue, and runs follow one another.
-    let Some(mut consumer) = cell.queue().consumer() else { return Exit::Killed };
-    let mut turn = 0;
+#[expect(clippy::manual_async_fn, reason = "its arguments must not be kept twice, see `live`")]
+fn serve<A: Actor>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    cell: &Cell<A::Msg>,
+) -> impl Future<Output = Box<Exit>> + Send {
+    async move {
+        // Claiming fails only while another run holds the queue, and runs follow one another.
+        let Some(mut consumer) = cell.queue().consumer() else { return Box::new(Exit::Killed) };
+        let mut turn = 0;
+        loop {
+            let next = poll_fn(|cx| poll_message(actor, ctx, cell, &mut consumer, &mut turn, cx));
+            let message = match next.await {
+                Ok(message) => message,
+                Err(exit) => return exit,
+            };
+            let handled = {
+                let handler = pin!(actor.handle(message, ctx));
+                handle(cell, &mut consumer, handler).await
+            };
+            match handled {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => return Box::new(Exit::Failed(fault)),
+                Err(kill) => return Box::new(kill),
+            }
+            after_message(actor, ctx);
+        }
+    }
+}
+
+/// The next message to handle, or how the run ends. Sees to the signals before it.
+fn poll_message<A: Actor>(
+    actor: &mut A,
+    ctx: &mut Context<A>,
+    cell: &Cell<A::Msg>,
+    consumer: &mut Consumer<'_, Envelope<A::Msg>>,
+    turn: &mut u32,
+    cx: &TaskContext<'_>,
+) -> Poll<Result<A::Msg, Box<Exit>>> {
     loop {
         if let Some(exit) = ctx.stop.take() {
-            return exit;
+            return Poll::Ready(Err(exit));
         }
-        if cell.is_killed() {
-            return cell.kill_exit();
+        if *turn >= MESSAGES_PER_TURN {
+            *turn = 0;
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
         }
-        if turn >= MESSAGES_PER_TURN {
-            turn = 0;
-            yield_once().await;
-        }
-        turn += 1;
-        let message = match poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await {
-            None => return cell.kill_exit(),
-            Some(Next::Message(envelope)) => match admit(ctx, envelope) {
-                Some(message) => message,
-                None => continue,
+        let next = match cell.message_at_hand(consumer) {
+            Some(envelope) => Next::Message(envelope),
+            None => match poll_next(cell, consumer, cx) {
+                Poll::Ready(Some(next)) => next,
+                Poll::Ready(None) => return Poll::Ready(Err(Box::new(cell.kill_exit()))),
+                Poll::Pending => return Poll::Pending,
             },
-            Some(Next::Signal(Signal::Stop(exit))) => return exit,
-            Some(Next::Signal(Signal::Notice(notice))) => notice(),
-            Some(Next::Signal(Signal::Stored(sequence))) => match &mut ctx.checkpoint.on_stored {
-                Some(notice) => notice(sequence),
-                None => continue,
-            },
-            Some(Next::Signal(Signal::CheckpointDue)) => {
-                ctx.checkpoint.timed = false;
-                if ctx.checkpoint.messages > 0 {
-                    take_checkpoint(actor, ctx);
-                }
-                continue;
+        };
+        *turn += 1;
+        let message = match next {
+            Next::Message(envelope) => admit(ctx, envelope),
+            Next::Signal(Signal::Stop(exit)) => return Poll::Ready(Err(Box::new(exit))),
+            Next::Signal(signal) => heed(actor, ctx, signal),
+        };
+        if let Some(message) = message {
+            return Poll::Ready(Ok(message));
+        }
+    }
+}
+
+/// Does what a signal asks for; some are a message in the end.
+fn heed<A: Actor>(actor: &mut A, ctx: &mut Context<A>, signal: Signal<A::Msg>) -> Option<A::Msg> {
+    match signal {
+        Signal::Notice(notice) => Some(notice()),
+        Signal::Stored(sequence) => ctx.rare().on_stored.as_mut().map(|notice| notice(sequence)),
+        Signal::CheckpointDue => {
+            ctx.checkpoint.timed = false;
+            if ctx.checkpoint.messages > 0 {
+                take_checkpoint(actor, ctx);
             }
-            // A run is never started over another.
-            Some(Next::Signal(Signal::Start(_))) => continue,
-        };
-        let handled = {
-            let handler = pin!(actor.handle(message, ctx));
-            handle(cell, &mut consumer, handler).await
-        };
-        match handled {
-            Ok(Ok(())) => {}
-            Ok(Err(fault)) => return Exit::Failed(fault),
-            Err(kill) => return kill,
+            None
         }
-        after_message(actor, ctx);
+        // A stop ends the run, and a run is never started over another.
+        Signal::Stop(_) | Signal::Start(_) => None,
     }
 }
 
@@ -236,7 +294,7 @@ fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     ctx.checkpoint.messages += 1;
     if ctx.checkpoint.wanted || ctx.checkpoint.messages >= CHECKPOINT_MESSAGES {
         take_checkpoint(actor, ctx);
-    } else if !ctx.checkpoint.timed && ctx.cell.supervision().is_some() {
+    } else if !ctx.checkpoint.timed {
         ctx.checkpoint.timed = true;
         let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
         ctx.spawn(async move {
@@ -282,13 +340,13 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
 
 /// Polls a handler to its end or to the kill. When it waits, the room in the mailbox is made
 /// visible: senders must not wait for a slow handler to see it.
-async fn handle<M: Send + 'static, F: Future>(
+fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
     consumer: &mut Consumer<'_, Envelope<M>>,
     mut handler: Pin<&mut F>,
-) -> Result<F::Output, Exit> {
+) -> impl Future<Output = Result<F::Output, Exit>> {
     let mut first = true;
-    poll_fn(|cx| {
+    poll_fn(move |cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
@@ -298,22 +356,19 @@ async fn handle<M: Send + 'static, F: Future>(
         }
         polled
     })
-    .await
 }
 
-async fn until_killed<M: Send + 'static, F: Future>(
+fn until_killed<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
-    future: F,
-) -> Result<F::Output, Exit> {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
+    mut future: Pin<&mut F>,
+) -> impl Future<Output = Result<F::Output, Exit>> {
+    poll_fn(move |cx| {
         cell.attend(cx);
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
         future.as_mut().poll(cx).map(Ok)
     })
-    .await
 }
 
 /// A future whose panic is a value.
@@ -326,36 +381,26 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
     .await
 }
 
-async fn yield_once() {
-    let mut yielded = false;
-    poll_fn(|cx| {
-        if std::mem::replace(&mut yielded, true) {
-            return Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
-    })
-    .await;
-}
-
 /// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<F>(Option<Pin<Box<F>>>);
+struct Guarded<'a, F>(Pin<&'a mut Option<F>>);
 
-impl<F: Future<Output = Exit>> Future for Guarded<F> {
-    type Output = Exit;
+impl<F: Future<Output = Box<Exit>>> Future for Guarded<'_, F> {
+    type Output = Box<Exit>;
 
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Exit> {
-        let Some(run) = &mut self.0 else { return Poll::Pending };
-        let polled = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx)));
+    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
+        let Some(run) = self.0.as_mut().as_pin_mut() else { return Poll::Pending };
+        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
         let exit = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(exit)) => exit,
-            Err(panic) => Exit::Panicked(panic_text(&*panic)),
+            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
         };
-        let run = self.0.take();
         // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| drop(run)));
-        Poll::Ready(dropped.map_or_else(|panic| Exit::Panicked(panic_text(&*panic)), |()| exit))
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.0.set(None)));
+        Poll::Ready(match dropped {
+            Ok(()) => exit,
+            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
+        })
     }
 }
 
@@ -370,8 +415,54 @@ struct CloseOnDrop<M: Send + 'static>(Arc<Cell<M>>);
 impl<M: Send + 'static> Drop for CloseOnDrop<M> {
     fn drop(&mut self) {
         if !self.0.has_ended() {
-            self.0.end_run(&Exit::Killed, true);
+            self.0.end_run(&Exit::Killed);
             self.0.close();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::reply::Reply;
+
+    enum Ask {
+        Add(u64),
+        Get(Reply<u64>),
+    }
+    struct Small(u64);
+
+    impl Actor for Small {
+        type Args = u64;
+        type Msg = Ask;
+        async fn start(n: u64, _: &mut Context<Self>) -> Result<Self, Fault> {
+            Ok(Self(n))
+        }
+        async fn handle(&mut self, ask: Ask, _: &mut Context<Self>) -> Result<(), Fault> {
+            match ask {
+                Ask::Add(n) => self.0 += n,
+                Ask::Get(reply) => reply.send(self.0),
+            }
+            Ok(())
+        }
+    }
+
+    fn size_of_made<T, A, B>(_: fn(A, B) -> T) -> usize {
+        size_of::<T>()
+    }
+
+    // Larger ones fall into the next size of the allocator, which costs each idle actor 128 bytes
+    // more (measured with glibc: 641 B of resident memory per idle actor).
+    #[tokio::test]
+    async fn an_idle_actor_is_small() {
+        const TOKIO_TASK_HEAD: usize = 104;
+        const ARC_HEAD: usize = 16;
+        assert!(size_of_made(live::<Small>) + TOKIO_TASK_HEAD <= 384);
+        assert!(size_of::<Cell<Ask>>() + ARC_HEAD <= 232);
+        // And it is an actor.
+        let engine = Engine::new(1, tokio::runtime::Handle::current());
+        let small = engine.spawn(Small::spec(1)).await.unwrap();
+        small.cast(Ask::Add(2)).unwrap();
+        assert_eq!(small.call(Ask::Get).await, Ok(3));
     }
 }

@@ -366,7 +366,7 @@ impl<A: Actor> Seed for Sown<A> {
             args: self.args()?,
             epoch: order.epoch,
             checkpoint: order.checkpoint,
-            started: Some(told),
+            born: Some(told),
         };
         control.start_again(Box::new(start));
         Ok(Planted { control: control.clone(), started })

@@ -75,7 +75,7 @@ impl<M: Send + 'static> Control for Cell<M> {
         if !matches!(inner.phase, Phase::Starting | Phase::Running) {
             return;
         }
-        inner.kill.get_or_insert(exit);
+        inner.rare().kill.get_or_insert(exit);
         self.flags.fetch_or(KILLED, Ordering::SeqCst);
         drop(inner);
         self.wake();
@@ -91,7 +91,7 @@ impl<M: Send + 'static> Control for Cell<M> {
             return;
         }
         inner.phase = Phase::Starting;
-        inner.signals.push_back(Signal::Start(run));
+        inner.rare().signals.push_back(Signal::Start(run));
         self.flags.fetch_or(SIGNALLED, Ordering::SeqCst);
         drop(inner);
         self.wake();

@@ -6,7 +6,7 @@ use std::sync::Weak;
 use tokio::task::JoinHandle;
 
 use crate::carrier::OnDown;
-use crate::cell::{Cell, Control, Envelope, Inner, KILLED, Phase, SIGNALLED, STOPPING};
+use crate::cell::{Cell, Control, Envelope, KILLED, Phase, Rare, SIGNALLED, STOPPING};
 use crate::error::Why;
 use crate::exit::{Down, Exit};
 use crate::mailbox::sync::Ordering;
@@ -37,36 +37,38 @@ impl Monitor {
 impl<M: Send + 'static> Cell<M> {
     /// Takes over the pipes of a run that ends.
     pub(crate) fn leave_pipes(&self, pipes: Vec<JoinHandle<()>>) {
-        self.inner().pipes = pipes;
+        self.inner().rare().pipes = pipes;
     }
 
     /// Waits until the pipes of the run that ended are dropped (K-2). They were aborted, so this
     /// takes until each next waits.
     pub(crate) async fn pipes_gone(&self) {
-        let pipes = std::mem::take(&mut self.inner().pipes);
+        let pipes = self.inner().take(|rare| &mut rare.pipes);
         for pipe in pipes {
             // An error says that it was aborted.
             let _ = pipe.await;
         }
     }
 
-    /// Tells everybody that the run is over. Its state is gone by now (K-2). `alive` is false when
-    /// the run never came to life: its spawner is told instead of the supervisor.
-    pub(crate) fn end_run(&self, exit: &Exit, alive: bool) {
+    /// Tells everybody that the run is over. Its state is gone by now (K-2). Of a run that never
+    /// came to life, its spawner is told instead of the supervisor.
+    pub(crate) fn end_run(&self, exit: &Exit) {
         let epoch = self.epoch();
-        let (signals, monitors, names, supervision, restarting) = {
+        let (signals, monitors, names, supervision, restarting, alive, birth) = {
             let mut inner = self.inner();
             if !matches!(inner.phase, Phase::Running | Phase::Starting) {
                 return;
             }
-            let supervision = inner.supervision.clone();
+            let supervision = inner.supervision().cloned();
             let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
             inner.phase = Phase::Between { restarting };
-            inner.kill = None;
+            inner.take(|rare| &mut rare.kill);
             self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
-            let signals = std::mem::take(&mut inner.signals);
-            let monitors = std::mem::take(&mut inner.monitors);
-            (signals, monitors, std::mem::take(&mut inner.names), supervision, restarting)
+            let signals = inner.take(|rare| &mut rare.signals);
+            let monitors = inner.take(|rare| &mut rare.monitors);
+            let names = inner.take(|rare| &mut rare.names);
+            let birth = inner.birth.take();
+            (signals, monitors, names, supervision, restarting, inner.alive, birth)
         };
         self.discard(signals, || Why::Stopped);
         self.engine.forget_names(self.id, names);
@@ -79,6 +81,10 @@ impl<M: Send + 'static> Cell<M> {
         if let (Some(supervision), true) = (supervision, alive) {
             supervision.watch.notice(Notice::Ended { actor: self.id, epoch, exit: exit.clone() });
         }
+        if let Some(birth) = birth {
+            // Whoever asked for the start has gone if this fails; the end is known all the same.
+            let _ = birth.send(Err(exit.clone()));
+        }
     }
 
     /// Ends the cell for good (K-3). Idempotent.
@@ -89,7 +95,7 @@ impl<M: Send + 'static> Cell<M> {
             let mut inner = self.inner();
             inner.phase = Phase::Ended;
             self.flags.fetch_and(!SIGNALLED, Ordering::SeqCst);
-            std::mem::take(&mut inner.signals)
+            inner.take(|rare| &mut rare.signals)
         };
         self.discard(signals, || Why::Stopped);
         if let Some(mut consumer) = self.queue.consumer() {
@@ -124,8 +130,9 @@ impl<M: Send + 'static> Cell<M> {
         let mut inner = self.inner();
         let restarting = match inner.phase {
             Phase::Starting | Phase::Running => {
-                let forgotten = inner.forgotten_monitors();
-                inner.monitors.push(monitor);
+                let rare = inner.rare();
+                let forgotten = rare.forgotten_monitors();
+                rare.monitors.push(monitor);
                 drop(inner);
                 drop(forgotten);
                 return;
@@ -139,7 +146,7 @@ impl<M: Send + 'static> Cell<M> {
     }
 }
 
-impl<M> Inner<M> {
+impl<M> Rare<M> {
     /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
     /// twice as many as somebody waits for.
     fn forgotten_monitors(&mut self) -> Vec<Monitor> {

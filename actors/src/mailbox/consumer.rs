@@ -30,6 +30,7 @@ impl<'a, T> Consumer<'a, T> {
     }
 
     /// Takes the oldest value. Never waits.
+    #[inline]
     pub fn pop(&mut self) -> Pop<T> {
         let head = self.queue.head();
         let Some(block) = self.block() else { return self.nothing() };
@@ -49,6 +50,7 @@ impl<'a, T> Consumer<'a, T> {
     }
 
     /// The block of the position, `None` if it is not linked yet.
+    #[inline]
     fn block(&self) -> Option<*mut Block<T>> {
         let head = self.queue.head();
         let block = head.block.load(Ordering::Acquire);

@@ -2,7 +2,7 @@
 //!
 //! [`Queue`] is a bounded queue of many producers and one consumer. Values lie inline in linked
 //! blocks, so a push allocates once in up to 32 values, and a queue that sleeps owns no block, so
-//! that millions of idle mailboxes cost two cache lines each.
+//! that millions of idle mailboxes cost about a hundred bytes each.
 //!
 //! ```text
 //!  state word   | index: the next slot to claim, 61 bits | CLOSED | INSTALLING | ASLEEP |

@@ -31,6 +31,7 @@ impl<T> Queue<T> {
     ///
     /// Cancel safe if a push given up is reported with [`Queue::cancel`]; `value` then still holds
     /// the value. A plain [`Queue::push`] does not stand in line and may take the room first.
+    #[inline]
     pub fn poll_push(
         &self,
         cx: &mut Context<'_>,
@@ -61,6 +62,7 @@ impl<T> Queue<T> {
 
     /// Gives a waiting push up. If it had been woken, the next in line is. Idempotent, and nothing
     /// happens for a waiter that does not wait.
+    #[inline]
     pub fn cancel(&self, waiter: &mut Waiter) {
         if waiter.ticket == 0 {
             return;
@@ -88,6 +90,7 @@ impl<T> Queue<T> {
         }
     }
 
+    #[inline]
     fn waiters(&self) -> Option<&Waiters> {
         let waiters = self.head().waiters.load(Ordering::Acquire);
         // SAFETY: null, or set once to a leaked box that only `drop` takes back.

@@ -6,8 +6,9 @@ use crate::mailbox::{Pop, PushError, Pushed, Queue};
 
 /// The memory of millions of idle mailboxes: two cache lines each.
 #[test]
-fn a_queue_is_two_cache_lines() {
-    assert_eq!(size_of::<Queue<[u64; 3]>>(), 128);
+fn an_idle_queue_is_small_and_its_ends_lie_a_cache_line_apart() {
+    assert_eq!(size_of::<Queue<u64>>(), 96);
+    assert_eq!(Queue::<u64>::ENDS_APART, 64);
 }
 
 /// M-2: only the push that ends the sleep says so.
