@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, OnRestart};
 use crate::cell::{Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -45,6 +45,8 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) epoch: Epoch,
     pub(crate) checkpoint: Option<Bytes>,
     pub(crate) started: Option<oneshot::Sender<Result<(), Exit>>>,
+    /// What becomes of the messages that wait for it.
+    pub(crate) on_restart: OnRestart,
 }
 
 type Started = oneshot::Receiver<Result<(), Exit>>;
@@ -63,8 +65,13 @@ pub(crate) fn launch<A: Actor>(
     let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
     let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
-    let start =
-        Start { args, epoch: order.epoch, checkpoint: order.checkpoint, started: Some(told) };
+    let start = Start {
+        args,
+        epoch: order.epoch,
+        checkpoint: order.checkpoint,
+        started: Some(told),
+        on_restart: order.on_restart,
+    };
     cell.begin_run(start.epoch);
     engine.runtime().spawn(live::<A>(cell.clone(), start));
     Ok((cell, started))
@@ -96,6 +103,13 @@ async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Start<A>> {
     let start = poll_fn(|cx| cell.poll_start(cx)).await?;
     // Only the seed that made this cell starts it again, with the same type.
     let start = *start.downcast::<Start<A>>().ok()?;
+    if start.on_restart == OnRestart::Drop {
+        let dropped = cell.drop_waiting();
+        if let (Some(supervision), true) = (cell.supervision(), dropped > 0) {
+            let (actor, epoch) = (cell.id(), start.epoch);
+            supervision.watch.notice(Notice::Dropped { actor, epoch, messages: dropped });
+        }
+    }
     cell.begin_run(start.epoch);
     Some(start)
 }
@@ -118,6 +132,7 @@ async fn run<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Start<A>, birth: &mut Bi
     let mut ctx = Context::<A>::new(cell.clone(), start.checkpoint);
     let mut state = match until_killed(cell, A::start(start.args, &mut ctx)).await {
         Ok(Ok(actor)) => State(Some(actor)),
+        Ok(Err(_)) if ctx.stop == Some(Exit::Ignored) => return Exit::Ignored,
         Ok(Err(fault)) => return Exit::InitFailed(fault),
         Err(kill) => return kill,
     };
