@@ -2,7 +2,11 @@
 //! OTP's `supervisor_SUITE` that a test answers to.
 
 mod administration;
+mod auto_shutdown;
+mod dynamic;
 mod group;
+mod ignore;
+mod mailbox;
 mod nested;
 mod node_loss;
 mod plan;
