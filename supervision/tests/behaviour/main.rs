@@ -2,6 +2,7 @@
 //! OTP's `supervisor_SUITE` that a test answers to.
 
 mod administration;
+mod conformance;
 mod auto_shutdown;
 mod dynamic;
 mod group;
@@ -12,5 +13,6 @@ mod node_loss;
 mod plan;
 mod probe;
 mod restart;
+mod specs;
 mod start_stop;
 mod storm;
