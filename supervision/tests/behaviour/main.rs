@@ -2,8 +2,8 @@
 //! OTP's `supervisor_SUITE` that a test answers to.
 
 mod administration;
-mod conformance;
 mod auto_shutdown;
+mod conformance;
 mod dynamic;
 mod group;
 mod ignore;

@@ -1,7 +1,9 @@
 //! What a spec may say: every combination of what can be said.
 
 use mobula_actors::Restart;
-use mobula_supervision::{AutoShutdown, ChildState, SpecError, Strategy, SupervisorSpec, TreeError};
+use mobula_supervision::{
+    AutoShutdown, ChildState, SpecError, Strategy, SupervisorSpec, TreeError,
+};
 
 use crate::probe::{Bench, Probe, secs};
 
@@ -73,7 +75,13 @@ fn matrix() -> Vec<Cell> {
             for restart in RESTARTS {
                 for significant in [false, true] {
                     let stops = stops.into_iter().chain([None]);
-                    cells.extend(stops.map(|stop| Cell { strategy, auto, restart, significant, stop }));
+                    cells.extend(stops.map(|stop| Cell {
+                        strategy,
+                        auto,
+                        restart,
+                        significant,
+                        stop,
+                    }));
                 }
             }
         }
@@ -118,7 +126,11 @@ async fn a_child_is_added_of_every_spec_that_does_not_contradict_itself() {
             Some(_) => tree.spawn("x", cell.child(&bench)).await.map(drop),
             None => tree.spawn_supervisor("x", cell.below(&bench)).await.map(drop),
         };
-        assert_eq!(added, cell.refusal().map_or(Ok(()), |why| Err(TreeError::from(why))), "{cell:?}");
+        assert_eq!(
+            added,
+            cell.refusal().map_or(Ok(()), |why| Err(TreeError::from(why))),
+            "{cell:?}"
+        );
         assert_eq!(tree.count().await.specs, usize::from(added.is_ok()), "{cell:?}");
         tree.stop(secs(60)).await;
     }
