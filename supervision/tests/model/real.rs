@@ -273,7 +273,7 @@ fn same(world: &World, model: &mut Model, step: &str) -> Result<(), TestCaseErro
 
 /// Dynamic children, `d…`, end together in no order: neighbours of one supervisor are sorted.
 fn sorted(mut log: Vec<String>) -> Vec<String> {
-    let above = |line: &String| match line.rsplit_once('/').unwrap_or((&line[..1], &line[1..])) {
+    let above = |line: &String| match line.rsplit_once('/').unwrap_or_else(|| line.split_at(1)) {
         (above, id) if above.starts_with('-') && id.starts_with('d') => Some(above.to_owned()),
         _ => None,
     };
