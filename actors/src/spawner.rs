@@ -48,7 +48,7 @@ pub enum Notice {
         stored: Box<dyn FnOnce() + Send>,
     },
     /// A run is about to start, and the messages that waited for it have been dropped, as
-    /// [`OnRestart::Drop`](crate::OnRestart::Drop) says.
+    /// [`OnRestart::Drop`] says.
     Dropped {
         /// Who.
         actor: ActorId,
