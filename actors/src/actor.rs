@@ -159,6 +159,19 @@ impl Restart {
     }
 }
 
+/// What becomes of the messages that wait in a child's mailbox when it is started again. The one
+/// that was being handled when it ended is dropped in any case; if it is a call, it ends
+/// `Unknown(Dropped)`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnRestart {
+    /// The new run handles them.
+    #[default]
+    Keep,
+    /// They are dropped when the new run begins: calls are `Rejected(Restarted)`, and the
+    /// supervisor is told how many messages there were.
+    Drop,
+}
+
 /// How a child is made to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -222,6 +235,10 @@ pub struct Settings {
     pub place: Place,
     /// Waits between restarts after code faults; `None` restarts at once, as OTP does.
     pub backoff: Option<(Duration, Duration)>,
+    /// What becomes of the messages that waited during a restart.
+    pub on_restart: OnRestart,
+    /// Whether its own end may end its supervisor, if that has an automatic shutdown.
+    pub significant: bool,
 }
 
 impl Default for Settings {
@@ -234,6 +251,8 @@ impl Default for Settings {
             demand: Demand::default(),
             place: Place::default(),
             backoff: None,
+            on_restart: OnRestart::default(),
+            significant: false,
         }
     }
 }
@@ -241,6 +260,15 @@ impl Default for Settings {
 impl<A: Actor> Spec<A> {
     fn new(args: A::Args) -> Self {
         Self { args, settings: Settings::default(), portable: None, state: PhantomData }
+    }
+}
+
+impl<A: Actor> Spec<A> {
+    /// Is started again as `restart` says, and keeps its arguments: a temporary child described
+    /// like this comes back with its supervisor, which one made with [`Spec::temporary`] cannot.
+    #[must_use]
+    pub fn restart(self, restart: Restart) -> Self {
+        self.restarted(restart)
     }
 }
 
@@ -298,6 +326,20 @@ impl<A: Actor, R> Spec<A, R> {
     #[must_use]
     pub fn backoff(mut self, min: Duration, max: Duration) -> Self {
         self.settings.backoff = Some((min, max.max(min)));
+        self
+    }
+
+    /// What becomes of the messages that waited during a restart (default: kept).
+    #[must_use]
+    pub fn on_restart(mut self, on_restart: OnRestart) -> Self {
+        self.settings.on_restart = on_restart;
+        self
+    }
+
+    /// Its own end may end its supervisor, if that has an automatic shutdown (default: not).
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.settings.significant = true;
         self
     }
 

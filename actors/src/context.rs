@@ -105,6 +105,14 @@ impl<A: Actor> Context<A> {
         self.stop.get_or_insert_with(|| Box::new(exit));
     }
 
+    /// For `start` to return: the actor is not needed, and that is no failure. The start ends with
+    /// [`Exit::Ignored`]; a supervisor goes on without it.
+    #[must_use = "return it from `start`"]
+    pub fn ignore(&mut self) -> Fault {
+        self.stop = Some(Box::new(Exit::Ignored));
+        Fault::new("the actor is not needed")
+    }
+
     /// Delivers `notice(down)` once, ahead of waiting messages, when the present run of `target`
     /// has ended; at once if there is none.
     pub fn monitor<M: Send + 'static>(

@@ -46,6 +46,9 @@ pub enum Why {
     /// The caller has as many calls in flight as it may have.
     #[error("too many calls in flight; wait for some of them to be answered")]
     TooManyCalls,
+    /// The actor was started again, and drops the messages that waited for it.
+    #[error("the actor was started again and dropped its mailbox")]
+    Restarted,
 }
 
 /// Why an answer is missing. The message may have run.

@@ -75,13 +75,15 @@ pub enum Exit {
     NoCapacity(String),
     /// There was no such actor to watch.
     NoProc,
+    /// `start` said that the actor is not needed.
+    Ignored,
 }
 
 impl Exit {
     /// Whether a transient child is started again after it.
     #[must_use]
     pub fn is_abnormal(&self) -> bool {
-        !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownWith(_))
+        !matches!(self, Self::Normal | Self::Shutdown | Self::ShutdownWith(_) | Self::Ignored)
     }
 
     /// Whether the infrastructure caused it rather than the actor's code. Such ends have a
@@ -107,6 +109,7 @@ impl fmt::Display for Exit {
             Self::Fenced(epoch) => write!(f, "fenced by {epoch}"),
             Self::NoCapacity(why) => write!(f, "no capacity: {why}"),
             Self::NoProc => f.write_str("no such actor"),
+            Self::Ignored => f.write_str("not needed"),
         }
     }
 }

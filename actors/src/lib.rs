@@ -47,7 +47,7 @@ mod run;
 pub mod spawner;
 pub mod wire;
 
-pub use actor::{Actor, Again, Kind, Once, Restart, Settings, Shutdown, Spec};
+pub use actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Shutdown, Spec};
 pub use call::{Call, Calling, SendMessage, Sending};
 pub use cell::Control;
 pub use context::Context;

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::debug;
 
-use crate::actor::Actor;
+use crate::actor::{Actor, OnRestart};
 use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -46,6 +46,8 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) checkpoint: Option<Bytes>,
     /// Who waits for it to come to life, unless the cell knows already.
     pub(crate) born: Option<Birth>,
+    /// What becomes of the messages that wait for it.
+    pub(crate) on_restart: OnRestart,
 }
 
 type Started = oneshot::Receiver<Result<(), Exit>>;
@@ -64,9 +66,9 @@ pub(crate) fn launch<A: Actor>(
     let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
     let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
-    let start =
-        Box::new(Start::<A> { args, epoch: order.epoch, checkpoint: order.checkpoint, born: None });
-    cell.begin_run(start.epoch, told);
+    let Order { epoch, checkpoint, on_restart, .. } = order;
+    let start = Box::new(Start::<A> { args, epoch, checkpoint, born: None, on_restart });
+    cell.begin_run(epoch, told);
     engine.runtime().spawn(live(CloseOnDrop(cell.clone()), Some(start)));
     Ok((cell, started))
 }
@@ -105,8 +107,19 @@ async fn next_run<A: Actor>(cell: &Cell<A::Msg>) -> Option<Box<Start<A>>> {
     let start = poll_fn(|cx| cell.poll_start(cx)).await?;
     // Only the seed that made this cell starts it again, with the same type.
     let mut start = start.downcast::<Start<A>>().ok()?;
+    if start.on_restart == OnRestart::Drop {
+        drop_waiting(cell, start.epoch);
+    }
     cell.begin_run(start.epoch, start.born.take()?);
     Some(start)
+}
+
+/// Drops the messages that were left for a run, and says how many they were.
+fn drop_waiting<M: Send + 'static>(cell: &Cell<M>, epoch: Epoch) {
+    let messages = cell.drop_waiting();
+    if let (Some(supervision), true) = (cell.supervision(), messages > 0) {
+        supervision.watch.notice(Notice::Dropped { actor: cell.id(), epoch, messages });
+    }
 }
 
 /// One run, from `start` to the last word. Its exit is boxed, and what happens between two waits is
@@ -151,7 +164,13 @@ fn alive<A: Actor>(
     born: Result<Result<A, Fault>, Exit>,
     ctx: &mut Context<A>,
 ) -> Result<State<A>, Box<Exit>> {
-    let actor = born.map_err(Box::new)?.map_err(|fault| Box::new(Exit::InitFailed(fault)))?;
+    let actor = match born.map_err(Box::new)? {
+        Ok(actor) => actor,
+        Err(_) if ctx.stop.as_deref() == Some(&Exit::Ignored) => {
+            return Err(Box::new(Exit::Ignored));
+        }
+        Err(fault) => return Err(Box::new(Exit::InitFailed(fault))),
+    };
     let state = State(Some(actor));
     if !ctx.cell.come_alive() {
         return Err(Box::new(Exit::Killed));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use crate::actor::{Actor, Again, Kind, Once, Restart, Settings, Spec};
+use crate::actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Spec};
 use crate::carrier::{Address, BoxFuture, Carrier};
 use crate::cell::{Cell, Control, Supervision};
 use crate::engine::Engine;
@@ -47,6 +47,16 @@ pub enum Notice {
         /// To be called once the state is held.
         stored: Box<dyn FnOnce() + Send>,
     },
+    /// A run is about to start, and the messages that waited for it have been dropped, as
+    /// [`OnRestart::Drop`] says.
+    Dropped {
+        /// Who.
+        actor: ActorId,
+        /// The run to come.
+        epoch: Epoch,
+        /// Casts and calls.
+        messages: u64,
+    },
 }
 
 impl fmt::Debug for Notice {
@@ -55,6 +65,9 @@ impl fmt::Debug for Notice {
             Self::Ended { actor, epoch, exit } => write!(f, "Ended({actor} {epoch}: {exit})"),
             Self::Checkpoint { actor, epoch, sequence, .. } => {
                 write!(f, "Checkpoint({actor} {epoch} #{sequence})")
+            }
+            Self::Dropped { actor, epoch, messages } => {
+                write!(f, "Dropped({actor} {epoch}: {messages})")
             }
         }
     }
@@ -79,6 +92,8 @@ pub struct Order {
     pub mailbox_messages: usize,
     /// When it is started again.
     pub restart: Restart,
+    /// What becomes of messages that waited during a restart.
+    pub on_restart: OnRestart,
     /// Who hears of it.
     pub watch: Option<Arc<dyn Watch>>,
 }
@@ -93,6 +108,7 @@ impl Order {
             checkpoint: None,
             mailbox_messages: settings.mailbox_messages,
             restart: settings.restart,
+            on_restart: settings.on_restart,
             watch: None,
         }
     }
@@ -367,6 +383,7 @@ impl<A: Actor> Seed for Sown<A> {
             epoch: order.epoch,
             checkpoint: order.checkpoint,
             born: Some(told),
+            on_restart: order.on_restart,
         };
         control.start_again(Box::new(start));
         Ok(Planted { control: control.clone(), started })

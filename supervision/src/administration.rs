@@ -1,6 +1,6 @@
 //! What a supervisor is asked about its children while it runs; the answers are OTP's.
 
-use mobula_actors::Reply;
+use mobula_actors::{Exit, Reply, SpawnError};
 
 use crate::directory::Reference;
 use crate::error::TreeError;
@@ -8,10 +8,13 @@ use crate::member::{Asked, Member};
 use crate::spec::ChildSpec;
 use crate::strategy::{ChildState, Decision, Key};
 use crate::supervisor::{CHILDREN_MAX, Supervisor};
-use crate::tree::ChildInfo;
+use crate::tree::{ChildInfo, Counts};
 
 impl Supervisor {
     pub(crate) fn spawn(&mut self, child: ChildSpec, reply: Reply<Result<Reference, TreeError>>) {
+        if let Err(error) = self.check(&child) {
+            return reply.send(Err(error));
+        }
         if let Some((key, _)) = self.find(&child.id) {
             let stopped = self.plan.state(key) == Some(ChildState::Stopped);
             let refusal =
@@ -27,9 +30,21 @@ impl Supervisor {
         self.carry_out(decisions);
     }
 
+    fn check(&self, child: &ChildSpec) -> Result<(), TreeError> {
+        if self.is_dynamic() {
+            return Err(TreeError::Dynamic);
+        }
+        Ok(child.check(self.supervising.spec.auto_shutdown)?)
+    }
+
+    /// No child has this id.
+    fn unknown(&self, id: &str) -> TreeError {
+        if self.is_dynamic() { TreeError::Dynamic } else { TreeError::Unknown(id.into()) }
+    }
+
     pub(crate) fn terminate(&mut self, id: &str, reply: Reply<Result<(), TreeError>>) {
         let Some((key, member)) = self.find(id) else {
-            return reply.send(Err(TreeError::Unknown(id.into())));
+            return reply.send(Err(self.unknown(id)));
         };
         member.tell_when_stopped(reply);
         if self.plan.state(key) == Some(ChildState::Stopped) {
@@ -42,7 +57,7 @@ impl Supervisor {
 
     pub(crate) fn restart(&mut self, id: &str, reply: Reply<Result<Reference, TreeError>>) {
         let Some((key, _)) = self.find(id) else {
-            return reply.send(Err(TreeError::Unknown(id.into())));
+            return reply.send(Err(self.unknown(id)));
         };
         if let Err(error) = self.is_stopped(key, id) {
             return reply.send(Err(error));
@@ -55,7 +70,7 @@ impl Supervisor {
     }
 
     pub(crate) fn delete(&mut self, id: &str) -> Result<(), TreeError> {
-        let (key, _) = self.find(id).ok_or_else(|| TreeError::Unknown(id.into()))?;
+        let Some((key, _)) = self.find(id) else { return Err(self.unknown(id)) };
         self.is_stopped(key, id)?;
         self.plan.remove(key);
         self.carry_out(vec![Decision::Forget { child: key }]);
@@ -79,7 +94,8 @@ impl Supervisor {
         let info = |member: &Member| {
             let (epoch, restarts) = self.plan.runs(member.key);
             ChildInfo {
-                id: self.supervising.path_of(&member.id),
+                id: self.supervising.name(member),
+                is_supervisor: member.is_supervisor,
                 kind: member.seed.kind(),
                 actor: member.actor,
                 epoch,
@@ -90,13 +106,25 @@ impl Supervisor {
         };
         self.members.values().map(info).collect()
     }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let is_active = |member: &&Member| self.plan.state(member.key) == Some(ChildState::Running);
+        let supervisors = self.members.values().filter(|member| member.is_supervisor).count();
+        Counts {
+            specs: if self.is_dynamic() { 1 } else { self.members.len() },
+            active: self.members.values().filter(is_active).count(),
+            supervisors,
+            workers: self.members.len() - supervisors,
+        }
+    }
 }
 
-fn answer(id: String, reply: Reply<Result<Reference, TreeError>>) -> Asked {
+pub(crate) fn answer(id: String, reply: Reply<Result<Reference, TreeError>>) -> Asked {
     Box::new(move |start| {
         reply.send(match start {
             Ok(Some(reference)) => Ok(reference),
             Ok(None) => Err(TreeError::Unreachable(id)),
+            Err(SpawnError::Start(Exit::Ignored)) => Err(TreeError::Ignored(id)),
             Err(error) => Err(TreeError::Start(error)),
         });
     })

@@ -50,6 +50,15 @@ pub enum Event {
         /// The wait before it.
         after: Duration,
     },
+    /// A run begins without the messages that waited for it, as its spec says.
+    Dropped {
+        /// The child.
+        id: String,
+        /// The run.
+        epoch: Epoch,
+        /// Casts and calls; the calls were `Rejected(Restarted)`.
+        messages: u64,
+    },
     /// A run was killed and has not ended: a handler keeps its thread. The supervisor goes on
     /// without it.
     Zombie {
@@ -80,6 +89,9 @@ impl fmt::Display for Event {
             Self::Ended { id, epoch, exit, .. } => write!(f, "{id} {epoch} ended: {exit}"),
             Self::Restarting { id, epoch, after } => {
                 write!(f, "{id} is started again as {epoch} in {} ms", after.as_millis())
+            }
+            Self::Dropped { id, epoch, messages } => {
+                write!(f, "{id} {epoch} begins without {messages} messages that waited")
             }
             Self::Zombie { id, epoch, .. } => {
                 write!(f, "{id} {epoch} was killed but has not ended")

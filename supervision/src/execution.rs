@@ -17,14 +17,17 @@ use crate::supervisor::Supervisor;
 
 impl Supervisor {
     pub(crate) fn carry_out(&mut self, decisions: Vec<Decision>) {
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
         for decision in decisions {
+            let hands = Hands {
+                runtime: &self.runtime,
+                spawner: &self.supervising.spawner,
+                line: &self.line,
+            };
             match decision {
                 Decision::Start { child, epoch, after, keep, avoid } => {
                     let Some(member) = self.members.get_mut(&child) else { continue };
                     if !member.is_new {
-                        let id = self.supervising.path_of(&member.id);
+                        let id = self.supervising.name(member);
                         self.supervising.tell(&Event::Restarting { id, epoch, after });
                     }
                     member.start(Run { epoch, after, keep, avoid }, &hands);
@@ -34,6 +37,7 @@ impl Supervisor {
                         member.stop(&hands);
                     }
                 }
+                Decision::StopAll => self.stop_all(),
                 Decision::Release { child } => {
                     if let Some(member) = self.members.get_mut(&child) {
                         member.release();
@@ -42,8 +46,7 @@ impl Supervisor {
                 }
                 Decision::Forget { child } => {
                     if let Some(member) = self.members.remove(&child) {
-                        self.supervising.directory.remove(&self.supervising.path_of(&member.id));
-                        self.ids.remove(&member.id);
+                        self.forget(&member);
                     }
                 }
                 Decision::GiveUp(exit) => {
@@ -57,7 +60,11 @@ impl Supervisor {
     }
 
     pub(crate) fn apply(&mut self, news: News) {
-        let News { child, epoch, what } = news;
+        let (child, epoch, what) = match news {
+            News::Of { child, epoch, what } => (child, epoch, what),
+            News::AllOverdue => return self.all_overdue(),
+            News::AllStillThere => return self.all_still_there(),
+        };
         let hands =
             Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
         let Some(member) = self.members.get_mut(&child).filter(|member| member.epoch == epoch)
@@ -70,26 +77,27 @@ impl Supervisor {
             What::Start(None) => self.start_failed(child, None),
             What::Ended(exit) if member.is_starting() => member.early_end = Some(exit),
             What::Ended(exit) => self.ended(child, exit),
+            What::Dropped(messages) => {
+                let id = self.supervising.name(member);
+                self.supervising.tell(&Event::Dropped { id, epoch, messages });
+            }
             // The timer may have run out while the run ended.
             _ if self.plan.state(child) != Some(ChildState::Stopping) => {}
             What::Overdue => member.kill(&hands),
-            What::StillThere => {
-                let (id, actor) = (self.supervising.path_of(&member.id), member.actor);
-                self.supervising.tell(&Event::Zombie { id, actor, epoch });
-                self.ended(child, Exit::Killed);
-            }
+            What::StillThere => self.zombie(child),
         }
     }
 
     fn started(&mut self, child: Key, started: Started) {
+        let is_dynamic = self.is_dynamic();
         let Some(member) = self.members.get_mut(&child) else { return };
         member.start_is_over();
         member.is_new = false;
-        let id = self.supervising.path_of(&member.id);
+        let id = self.supervising.name(member);
         let (actor, epoch, node) = (member.actor, member.epoch, started.child.node());
         member.hold = Some(started.child);
         let reference = started.reference.map(Reference::from);
-        if let Some(reference) = &reference {
+        if let Some(reference) = reference.as_ref().filter(|_| !is_dynamic) {
             self.supervising.directory.insert(&id, reference.clone());
         }
         let (asked, early_end) = (member.asked.take(), member.early_end.take());
@@ -107,10 +115,12 @@ impl Supervisor {
     fn start_failed(&mut self, child: Key, error: Option<SpawnError>) {
         let Some(member) = self.members.get_mut(&child) else { return };
         member.start_is_over();
-        let (asked, is_new) = (member.asked.take(), member.is_new);
         let exit = error.as_ref().map_or(Exit::Killed, exit_of);
+        // A child that is not needed now may be later.
+        let is_new = std::mem::replace(&mut member.is_new, false) && exit != Exit::Ignored;
+        let asked = member.asked.take();
         if error.is_some() {
-            let (id, epoch) = (self.supervising.path_of(&member.id), member.epoch);
+            let (id, epoch) = (self.supervising.name(member), member.epoch);
             self.supervising.tell(&Event::StartFailed { id, epoch, exit: exit.clone() });
         }
         let end = self.end_of(exit);
@@ -127,13 +137,13 @@ impl Supervisor {
         }
     }
 
-    fn ended(&mut self, child: Key, exit: Exit) {
+    pub(crate) fn ended(&mut self, child: Key, exit: Exit) {
         let Some(member) = self.members.get_mut(&child) else { return };
         if !matches!(self.plan.state(child), Some(ChildState::Running | ChildState::Stopping)) {
             return;
         }
         member.disarm();
-        let (id, actor, epoch) = (self.supervising.path_of(&member.id), member.actor, member.epoch);
+        let (id, actor, epoch) = (self.supervising.name(member), member.actor, member.epoch);
         self.supervising.tell(&Event::Ended { id, actor, epoch, exit: exit.clone() });
         let end = self.end_of(exit);
         let decisions = self.plan.ended(child, end);
@@ -148,18 +158,35 @@ impl Supervisor {
         let key = Key(self.keys);
         self.keys += 1;
         let id = child.id.clone();
-        let (seed, settings) = child.into_seed(&self.supervising);
+        let sown = child.sow(&self.supervising);
+        let settings = &sown.settings;
         let backoff = settings.backoff.or(self.supervising.spec.backoff);
         let code = backoff.map(|(min, max)| Backoff::new(min, max));
         let infra = code.clone().unwrap_or_default().first_at_once();
-        self.plan.add(key, Rules { restart: settings.restart, code, infra });
+        self.plan.add(
+            key,
+            Rules { restart: settings.restart, significant: settings.significant, code, infra },
+        );
         let hands =
             Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        let mut member = Member::new(key, id.clone(), (seed, settings), &hands);
+        let mut member = Member::new(key, id.clone(), sown, &hands);
         member.asked = Some(asked);
+        if self.is_dynamic() {
+            self.actors.insert(member.actor, key);
+        } else {
+            self.ids.insert(id, key);
+        }
         self.members.insert(key, member);
-        self.ids.insert(id, key);
         key
+    }
+
+    fn forget(&mut self, member: &Member) {
+        if self.is_dynamic() {
+            self.actors.remove(&member.actor);
+        } else {
+            self.supervising.directory.remove(&self.supervising.path_of(&member.id));
+            self.ids.remove(&member.id);
+        }
     }
 }
 

@@ -36,6 +36,7 @@ mod administration;
 pub mod backoff;
 pub mod checkpoint;
 mod directory;
+mod dynamic;
 mod error;
 mod event;
 mod execution;
@@ -47,19 +48,22 @@ pub mod strategy;
 mod supervisor;
 mod tree;
 
-pub use error::{SuperviseError, TreeError};
+pub use error::{SpecError, SuperviseError, TreeError};
 pub use event::Event;
 pub use spec::{Hook, SupervisorSpec};
-pub use strategy::{ChildState, Strategy};
+pub use strategy::{AutoShutdown, ChildState, Strategy};
 pub use supervisor::Supervisor;
-pub use tree::{ChildInfo, Tree, supervise};
+pub use tree::{ChildInfo, Counts, Tree, supervise};
 
 /// Limits and defaults of this crate, by name.
 pub mod limits {
     pub use crate::backoff::{BACKOFF_MAX_DEFAULT, BACKOFF_MIN_DEFAULT, JITTER, RESET_AFTER};
     pub use crate::checkpoint::CHECKPOINTS_KEPT;
+    pub use crate::dynamic::DYNAMIC_CHILDREN_MAX;
     pub use crate::member::KILL_GRACE;
-    pub use crate::spec::{INFRA_MAX, INFRA_PERIOD, INTENSITY_DEFAULT, PERIOD_DEFAULT};
+    pub use crate::spec::{
+        INFRA_MAX, INFRA_PERIOD, INTENSITY_DEFAULT, PERIOD_DEFAULT, RESTARTS_WARN,
+    };
     pub use crate::strategy::DEAD_NODES_MAX;
     pub use crate::supervisor::CHILDREN_MAX;
 }

@@ -23,11 +23,13 @@ use crate::supervisor::Msg;
 
 /// What a supervisor hears.
 #[derive(Debug)]
-pub(crate) struct News {
-    pub(crate) child: Key,
-    /// The run it is about.
-    pub(crate) epoch: Epoch,
-    pub(crate) what: What,
+pub(crate) enum News {
+    /// Of the run `epoch` of a child.
+    Of { child: Key, epoch: Epoch, what: What },
+    /// Children that stop together had their time.
+    AllOverdue,
+    /// They were killed a while ago.
+    AllStillThere,
 }
 
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) enum What {
     Start(Option<Result<Started, SpawnError>>),
     /// The run has ended.
     Ended(Exit),
+    /// It begins without this many messages, which waited for it.
+    Dropped(u64),
     /// It had its time to stop.
     Overdue,
     /// It was killed a while ago.
@@ -57,8 +61,19 @@ impl Line {
 
     /// Does nothing once the supervisor's run is over.
     pub(crate) fn tell(&self, child: Key, epoch: Epoch, what: What) {
-        let told = self.news.send(News { child, epoch, what }).is_ok();
-        if told && !self.poked.swap(true, Ordering::SeqCst) {
+        self.send(News::Of { child, epoch, what });
+    }
+
+    pub(crate) fn send(&self, news: News) {
+        let told = self.news.send(news).is_ok();
+        if told {
+            self.poke();
+        }
+    }
+
+    /// Has the supervisor look at its news, if there are any.
+    pub(crate) fn poke(&self) {
+        if !self.poked.swap(true, Ordering::SeqCst) {
             self.supervisor.notify(Msg::News);
         }
     }
@@ -130,6 +145,9 @@ impl Watch for ChildWatch {
                         tracing::debug!(%actor, %epoch, sequence, %why, "checkpoint refused")
                     }
                 }
+            }
+            Notice::Dropped { epoch, messages, .. } => {
+                self.line.tell(self.child, epoch, What::Dropped(messages));
             }
             other => tracing::debug!(?other, "notice not understood"),
         }

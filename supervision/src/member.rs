@@ -12,6 +12,7 @@ use tokio::task::AbortHandle;
 use crate::directory::Reference;
 use crate::error::TreeError;
 use crate::line::{ChildWatch, Line, Outcome, What};
+use crate::spec::Sown;
 use crate::strategy::Key;
 
 /// How long a killed run has to end before the supervisor goes on without it.
@@ -26,6 +27,7 @@ pub(crate) struct Member {
     pub(crate) actor: ActorId,
     pub(crate) seed: Arc<dyn Seed>,
     pub(crate) settings: Settings,
+    pub(crate) is_supervisor: bool,
     /// The run that was ordered last.
     pub(crate) epoch: Epoch,
     /// The run, or the last one, whose mailbox waits for the next.
@@ -61,7 +63,7 @@ impl Member {
     pub(crate) fn new(
         key: Key,
         id: String,
-        (seed, settings): (Arc<dyn Seed>, Settings),
+        Sown { seed, settings, is_supervisor }: Sown,
         hands: &Hands<'_>,
     ) -> Self {
         Self {
@@ -70,6 +72,7 @@ impl Member {
             actor: hands.spawner.next_id(),
             seed,
             settings,
+            is_supervisor,
             epoch: Epoch::default(),
             hold: None,
             asked: None,
@@ -141,10 +144,27 @@ impl Member {
         }
     }
 
-    pub(crate) fn kill(&mut self, hands: &Hands<'_>) {
+    /// The same without a timer: somebody else looks at the time. What is being stopped already
+    /// has its own.
+    pub(crate) fn ask_to_stop(&mut self) {
+        if let Some(start) = &self.start {
+            start.abort();
+        } else if let (Some(hold), None) = (&self.hold, &self.timer) {
+            match self.settings.shutdown {
+                Shutdown::Brutal => hold.kill(),
+                Shutdown::After(_) | Shutdown::Infinity => hold.stop(Exit::Shutdown),
+            }
+        }
+    }
+
+    pub(crate) fn kill_now(&self) {
         if let Some(hold) = &self.hold {
             hold.kill();
         }
+    }
+
+    pub(crate) fn kill(&mut self, hands: &Hands<'_>) {
+        self.kill_now();
         self.arm(KILL_GRACE, What::StillThere, hands);
     }
 

@@ -8,9 +8,10 @@ use std::time::Duration;
 use mobula_actors::spawner::{IntoSeed, Seed};
 use mobula_actors::{Restart, Settings, Shutdown};
 
-use crate::error::SuperviseError;
+use crate::dynamic::Template;
+use crate::error::SpecError;
 use crate::event::Event;
-use crate::strategy::Strategy;
+use crate::strategy::{AutoShutdown, Strategy};
 use crate::supervisor::{Supervising, Supervisor};
 
 /// Restarts within [`PERIOD_DEFAULT`] unless a spec says otherwise, as in OTP.
@@ -21,6 +22,10 @@ pub const PERIOD_DEFAULT: Duration = Duration::from_secs(5);
 pub const INFRA_MAX: u32 = 100;
 /// The period of the node-loss budget.
 pub const INFRA_PERIOD: Duration = Duration::from_secs(60);
+
+/// A tree whose nested intensities allow more restarts than this before it gives up is warned of:
+/// limits of supervisors below supervisors multiply.
+pub const RESTARTS_WARN: u64 = 1_000;
 
 /// What looks on: called in the supervisor's task, so it must not block.
 pub type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
@@ -33,14 +38,24 @@ pub struct SupervisorSpec {
     pub(crate) backoff: Option<(Duration, Duration)>,
     pub(crate) children: Vec<ChildSpec>,
     pub(crate) hook: Option<Hook>,
+    pub(crate) auto_shutdown: AutoShutdown,
+    pub(crate) template: Option<Template>,
     restart: Restart,
+    significant: bool,
 }
 
 /// Describes one child.
 #[derive(Clone)]
-pub(crate) struct ChildSpec {
+pub struct ChildSpec {
     pub(crate) id: String,
     body: Body,
+}
+
+/// What starts a child and says how it is treated.
+pub(crate) struct Sown {
+    pub(crate) seed: Arc<dyn Seed>,
+    pub(crate) settings: Settings,
+    pub(crate) is_supervisor: bool,
 }
 
 #[derive(Clone)]
@@ -57,7 +72,10 @@ impl SupervisorSpec {
             backoff: None,
             children: Vec::new(),
             hook: None,
+            auto_shutdown: AutoShutdown::Never,
+            template: None,
             restart: Restart::Permanent,
+            significant: false,
         }
     }
 
@@ -122,8 +140,12 @@ impl SupervisorSpec {
     }
 
     /// Adds a supervisor as a child. It has as long to stop as its children need. Its children are
-    /// found under `id/` and their own ids. When it is started again its children are new actors;
-    /// temporary ones, whose arguments are used by their only start, then make that start fail.
+    /// found under `id/` and their own ids. When it is started again its children are new actors.
+    /// Those made with `Spec::temporary`, whose arguments are used by their only start, then make
+    /// that start fail: say `.restart(Restart::Temporary)` instead.
+    ///
+    /// A spec owns those below it, so no supervisor stands in its own subtree, and there is no way
+    /// to give a supervisor less time than its children need.
     #[must_use]
     pub fn supervisor(mut self, id: impl Into<String>, spec: Self) -> Self {
         self.children.push(ChildSpec { id: id.into(), body: Body::Supervisor(spec) });
@@ -138,6 +160,28 @@ impl SupervisorSpec {
         self
     }
 
+    /// As a child of another supervisor: is never started again.
+    #[must_use]
+    pub fn temporary(mut self) -> Self {
+        self.restart = Restart::Temporary;
+        self
+    }
+
+    /// As a child of another supervisor: its own end may end that one.
+    #[must_use]
+    pub fn significant(mut self) -> Self {
+        self.significant = true;
+        self
+    }
+
+    /// Ends, with [`Exit::Shutdown`](mobula_actors::Exit), when its significant children have ended
+    /// by themselves (default never).
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
     /// Calls `hook` with everything that happens, also under the supervisors below that have none
     /// of their own.
     #[must_use]
@@ -146,17 +190,51 @@ impl SupervisorSpec {
         self
     }
 
-    pub(crate) fn check(&self) -> Result<(), SuperviseError> {
+    /// How many restarts this tree can see before it gives up: those of supervisors below
+    /// supervisors multiply. More than [`RESTARTS_WARN`] are warned of when it is started.
+    #[must_use]
+    pub fn restarts_max(&self) -> u64 {
+        let below = self.children.iter().filter_map(|child| match &child.body {
+            Body::Supervisor(spec) => Some(spec.restarts_max().saturating_add(1)),
+            Body::Actor(..) => None,
+        });
+        let one_more = u64::from(self.intensity.0) + 1;
+        one_more.saturating_mul(below.max().unwrap_or(1)) - 1
+    }
+
+    pub(crate) fn check(&self) -> Result<(), SpecError> {
+        if self.intensity.1.is_zero() {
+            return Err(SpecError::NoPeriod);
+        }
+        if self.strategy == Strategy::Dynamic {
+            self.check_dynamic()?;
+        }
         let mut ids = HashSet::new();
         for child in &self.children {
             if !ids.insert(&child.id) {
-                return Err(SuperviseError::DuplicateId(child.id.clone()));
+                return Err(SpecError::DuplicateId(child.id.clone()));
             }
-            if let Body::Supervisor(spec) = &child.body {
-                spec.check()?;
-            }
+            child.check(self.auto_shutdown)?;
         }
         Ok(())
+    }
+
+    fn check_dynamic(&self) -> Result<(), SpecError> {
+        if self.auto_shutdown != AutoShutdown::Never {
+            return Err(SpecError::DynamicAutoShutdown);
+        }
+        if let Some(child) = self.children.first() {
+            return Err(SpecError::DynamicChild(child.id.clone()));
+        }
+        if self.template.is_none() { Err(SpecError::NoTemplate) } else { Ok(()) }
+    }
+
+    pub(crate) fn warn_of_restarts(&self) {
+        let nested = self.children.iter().any(|child| matches!(child.body, Body::Supervisor(_)));
+        let restarts = self.restarts_max();
+        if nested && restarts > RESTARTS_WARN {
+            tracing::warn!(restarts, "nested intensities multiply; lower them to give up earlier");
+        }
     }
 }
 
@@ -165,17 +243,54 @@ impl ChildSpec {
         Self { id, body: Body::Actor(seed, settings) }
     }
 
-    /// What starts the child, under the supervisor that `parent` describes.
-    pub(crate) fn into_seed(self, parent: &Supervising) -> (Arc<dyn Seed>, Settings) {
-        match self.body {
-            Body::Actor(seed, settings) => (seed, settings),
+    pub(crate) fn supervisor(id: String, spec: SupervisorSpec) -> Self {
+        Self { id, body: Body::Supervisor(spec) }
+    }
+
+    /// Whether the child may stand under a supervisor with this automatic shutdown.
+    pub(crate) fn check(&self, above: AutoShutdown) -> Result<(), SpecError> {
+        let (restart, significant) = match &self.body {
+            Body::Actor(_, settings) => (settings.restart, settings.significant),
             Body::Supervisor(spec) => {
-                let restart = spec.restart;
+                spec.check()?;
+                (spec.restart, spec.significant)
+            }
+        };
+        let is_permanent = restart == Restart::Permanent;
+        if let Body::Supervisor(spec) = &self.body
+            && is_permanent
+            && spec.auto_shutdown != AutoShutdown::Never
+        {
+            return Err(SpecError::PermanentAutoShutdown(self.id.clone()));
+        }
+        match significant {
+            true if is_permanent => Err(SpecError::SignificantPermanent(self.id.clone())),
+            true if above == AutoShutdown::Never => {
+                Err(SpecError::SignificantForNothing(self.id.clone()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// What starts the child, under the supervisor that `parent` describes.
+    pub(crate) fn sow(self, parent: &Supervising) -> Sown {
+        match self.body {
+            Body::Actor(seed, settings) => Sown { seed, settings, is_supervisor: false },
+            Body::Supervisor(spec) => {
+                let (restart, significant) = (spec.restart, spec.significant);
                 let below = parent.below(&self.id, spec);
                 let (seed, settings) = Supervisor::actor(below).into_seed();
-                (seed, Settings { restart, shutdown: Shutdown::Infinity, ..settings })
+                let shutdown = Shutdown::Infinity;
+                let settings = Settings { restart, significant, shutdown, ..settings };
+                Sown { seed, settings, is_supervisor: true }
             }
         }
+    }
+}
+
+impl fmt::Debug for ChildSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ChildSpec({:?})", self.id)
     }
 }
 

@@ -8,16 +8,20 @@
 //!   infrastructure toward the node-loss budget, and one dead node counts once.
 //! - **S-4** Once the plan ends, nothing is started any more.
 //! - **S-5** A child is `Stopping` until its end, or that of its start, has been reported.
+//! - **S-6** Only the own end of a significant child that is not started again leads to an automatic
+//!   shutdown: no stop that was ordered, no end for a group's sake, none before the plan is up.
+//! - **S-7** `Dynamic` keeps nothing of a child that is not started again, and stops all at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use mobula_actors::Exit;
 use mobula_actors::id::{Epoch, NodeId};
-use mobula_actors::{Exit, Restart};
 
 use crate::intensity::Intensity;
 
 mod child;
+mod ending;
 mod group;
 
 pub use child::{ChildState, Rules};
@@ -38,6 +42,22 @@ pub enum Strategy {
     OneForAll,
     /// It and those that started after it are: those that run are stopped first.
     RestForOne,
+    /// As `OneForOne`, for children of one kind that are started on demand: nothing is kept of
+    /// those that have ended, and all are stopped together. See
+    /// [`Supervisor::dynamic`](crate::Supervisor::dynamic).
+    Dynamic,
+}
+
+/// Whether a supervisor ends when its significant children have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AutoShutdown {
+    /// It does not.
+    #[default]
+    Never,
+    /// When one of them ends by itself and is not started again.
+    AnySignificant,
+    /// When the last of them does.
+    AllSignificant,
 }
 
 /// A child within its supervisor. Larger keys started later; none is used twice.
@@ -66,6 +86,8 @@ pub enum Decision {
         /// Of whom.
         child: Key,
     },
+    /// End all runs and call off all starts, at once and in no order.
+    StopAll,
     /// Its run has ended and none follows: let go of its cell.
     Release {
         /// Whose.
@@ -88,6 +110,11 @@ pub struct Plan {
     infra_budget: Intensity,
     dead: VecDeque<NodeId>,
     children: BTreeMap<Key, Child>,
+    auto_shutdown: AutoShutdown,
+    /// Everything has been started once.
+    is_up: bool,
+    /// The automatic shutdown waits for that.
+    shuts_down: bool,
     ending: Option<Exit>,
     group: Option<group::Group>,
 }
@@ -113,9 +140,26 @@ impl Plan {
             infra_budget,
             dead: VecDeque::new(),
             children: BTreeMap::new(),
+            auto_shutdown: AutoShutdown::Never,
+            is_up: false,
+            shuts_down: false,
             ending: None,
             group: None,
         }
+    }
+
+    /// The same, ending with its significant children.
+    #[must_use]
+    pub fn auto_shutdown(mut self, auto_shutdown: AutoShutdown) -> Self {
+        self.auto_shutdown = auto_shutdown;
+        self
+    }
+
+    /// All static children have been started: from now on there may be an automatic shutdown, be
+    /// it for an end before (S-6).
+    pub fn up(&mut self) -> Vec<Decision> {
+        self.is_up = true;
+        if self.shuts_down { self.end(Exit::Shutdown) } else { Vec::new() }
     }
 
     /// Adds a stopped child. Its key is larger than any before it.
@@ -176,11 +220,13 @@ impl Plan {
     }
 
     /// The start that was ordered has failed, or was called off. One that somebody asked for
-    /// leaves the child stopped; during a restart it counts as one more end.
+    /// leaves the child stopped; during a restart it counts as one more end. A child that is not
+    /// needed ([`Exit::Ignored`]) stays without a run, and that does not count.
     pub fn start_failed(&mut self, key: Key, end: End) -> Vec<Decision> {
         let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
         child.ordered = false;
         match child.state {
+            ChildState::Restarting if end.exit == Exit::Ignored => self.finish(key),
             ChildState::Restarting => self.start_again(key, end),
             ChildState::Starting => self.finish(key),
             // The run before it may have left a mailbox, unless the infrastructure took it.
@@ -199,7 +245,7 @@ impl Plan {
             {
                 self.start_again(key, end)
             }
-            ChildState::Running => self.finish(key),
+            ChildState::Running => self.ended_for_good(key),
             ChildState::Stopping => self.stopped(key, &end.exit),
             _ => Vec::new(),
         }
@@ -223,18 +269,6 @@ impl Plan {
         }
     }
 
-    /// Stops all children in reverse order, then gives up with `exit`. The first exit stays.
-    pub fn end(&mut self, exit: Exit) -> Vec<Decision> {
-        if self.ending.is_some() {
-            return Vec::new();
-        }
-        self.ending = Some(exit);
-        self.group = None;
-        let mut decisions = self.call_off_starts();
-        decisions.extend(self.wind_down());
-        decisions
-    }
-
     fn start_again(&mut self, key: Key, end: End) -> Vec<Decision> {
         let End { exit, now, chance } = end;
         let lost = exit.is_infrastructure();
@@ -247,7 +281,7 @@ impl Plan {
             return decisions;
         }
         match self.strategy {
-            Strategy::OneForOne => self.restart_one(key, &exit, now, chance),
+            Strategy::OneForOne | Strategy::Dynamic => self.restart_one(key, &exit, now, chance),
             Strategy::OneForAll => self.restart_from(Key(0), key, &exit, now, chance),
             Strategy::RestForOne => self.restart_from(key, key, &exit, now, chance),
         }
@@ -271,49 +305,5 @@ impl Plan {
             self.dead.push_back(*node);
         }
         self.infra_budget.add(now)
-    }
-
-    fn finish(&mut self, key: Key) -> Vec<Decision> {
-        let Some(child) = self.children.get_mut(&key) else { return Vec::new() };
-        let was = std::mem::replace(&mut child.state, ChildState::Stopped);
-        let mut decisions = vec![Decision::Release { child: key }];
-        if child.rules.restart == Restart::Temporary {
-            self.children.remove(&key);
-            decisions.push(Decision::Forget { child: key });
-        }
-        // While the plan ends, only the child whose stop was ordered makes way for the next.
-        if self.ending.is_some() && was == ChildState::Stopping {
-            decisions.extend(self.wind_down());
-        }
-        decisions.extend(self.advance(key));
-        decisions
-    }
-
-    /// Starts have no order in which they must be undone (S-4).
-    fn call_off_starts(&mut self) -> Vec<Decision> {
-        let starts = self.children.iter_mut().rev().filter(|(_, child)| child.is_starting());
-        starts
-            .map(|(key, child)| {
-                let stop = child.ordered;
-                child.state = if stop { ChildState::Stopping } else { ChildState::Stopped };
-                let child = *key;
-                if stop { Decision::Stop { child } } else { Decision::Release { child } }
-            })
-            .collect()
-    }
-
-    fn wind_down(&mut self) -> Vec<Decision> {
-        // Children that were being terminated on their own are waited for too.
-        while let Some(mut last) = self.children.last_entry() {
-            match last.get().state {
-                ChildState::Stopped => drop(last.remove()),
-                ChildState::Stopping => return Vec::new(),
-                _ => {
-                    last.get_mut().state = ChildState::Stopping;
-                    return vec![Decision::Stop { child: *last.key() }];
-                }
-            }
-        }
-        self.ending.clone().map(Decision::GiveUp).into_iter().collect()
     }
 }

@@ -12,14 +12,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mobula_actors::spawner::{Seed, Spawner};
-use mobula_actors::{Actor, Context, Exit, Fault, Reply, Settings, SpawnError, Spec};
+use mobula_actors::id::ActorId;
+use mobula_actors::spawner::Spawner;
+use mobula_actors::{Actor, Context, Exit, Fault, Reply, SpawnError, Spec};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot::{self, error::TryRecvError};
+use tokio::task::AbortHandle;
 use tokio::time::Instant;
 
 use crate::directory::{Directory, Reference};
+use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
 use crate::event::Event;
 use crate::intensity::Intensity;
@@ -27,7 +30,7 @@ use crate::line::{Line, News};
 use crate::member::Member;
 use crate::spec::{ChildSpec, Hook, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
 use crate::strategy::{Key, Plan, Strategy};
-use crate::tree::ChildInfo;
+use crate::tree::{ChildInfo, Counts};
 
 /// Children of one supervisor, static and run-time together.
 pub const CHILDREN_MAX: usize = 1_000_000;
@@ -73,12 +76,13 @@ pub enum Msg {
     /// There are news.
     News,
     /// Add a child and start it.
-    Spawn {
-        id: String,
-        seed: Arc<dyn Seed>,
-        settings: Settings,
-        reply: Reply<Result<Reference, TreeError>>,
-    },
+    Spawn { child: ChildSpec, reply: Reply<Result<Reference, TreeError>> },
+    /// Add a child that the template has made, and start it.
+    StartChild { child: ChildSpec, reply: Reply<Result<Reference, TreeError>> },
+    /// Stop a child of a dynamic supervisor.
+    EndChild { actor: ActorId, reply: Reply<Result<(), TreeError>> },
+    /// How children are made.
+    Template(Reply<Option<Template>>),
     /// Stop a child.
     Terminate { id: String, reply: Reply<Result<(), TreeError>> },
     /// Start a stopped child.
@@ -87,6 +91,8 @@ pub enum Msg {
     Delete { id: String, reply: Reply<Result<(), TreeError>> },
     /// List the children.
     Children(Reply<Vec<ChildInfo>>),
+    /// Count them.
+    Count(Reply<Counts>),
 }
 
 /// Starts children in order, starts them again when they end, and stops them in reverse order.
@@ -100,6 +106,10 @@ pub struct Supervisor {
     pub(crate) plan: Plan,
     pub(crate) members: BTreeMap<Key, Member>,
     pub(crate) ids: HashMap<String, Key>,
+    /// The children of a dynamic supervisor.
+    pub(crate) actors: HashMap<ActorId, Key>,
+    /// Of the stop of all of them.
+    pub(crate) timer: Option<AbortHandle>,
     pub(crate) keys: u64,
     pub(crate) born: Instant,
     pub(crate) over: Option<Exit>,
@@ -134,19 +144,25 @@ impl Actor for Supervisor {
                 return Err(fault);
             }
         }
+        let decisions = supervisor.plan.up();
+        supervisor.carry_out(decisions);
+        // It may have to end at once.
+        supervisor.line.poke();
         Ok(supervisor)
     }
 
     async fn handle(&mut self, msg: Msg, ctx: &mut Context<Self>) -> Result<(), Fault> {
         match msg {
             Msg::News => self.catch_up(),
-            Msg::Spawn { id, seed, settings, reply } => {
-                self.spawn(ChildSpec::new(id, seed, settings), reply);
-            }
+            Msg::Spawn { child, reply } => self.spawn(child, reply),
+            Msg::StartChild { child, reply } => self.start_child(child, reply),
+            Msg::EndChild { actor, reply } => self.end_child(actor, reply),
+            Msg::Template(reply) => reply.send(self.supervising.spec.template.clone()),
             Msg::Terminate { id, reply } => self.terminate(&id, reply),
             Msg::Restart { id, reply } => self.restart(&id, reply),
             Msg::Delete { id, reply } => reply.send(self.delete(&id)),
             Msg::Children(reply) => reply.send(self.infos()),
+            Msg::Count(reply) => reply.send(self.counts()),
         }
         if self.plan.is_ending() {
             ctx.stop_with(self.until_over().await);
@@ -165,13 +181,16 @@ impl Supervisor {
         let (max, period) = supervising.spec.intensity;
         let infra_budget = Intensity::new(INFRA_MAX, INFRA_PERIOD);
         Self {
-            plan: Plan::new(supervising.spec.strategy, Intensity::new(max, period), infra_budget),
+            plan: Plan::new(supervising.spec.strategy, Intensity::new(max, period), infra_budget)
+                .auto_shutdown(supervising.spec.auto_shutdown),
             supervising,
             runtime: ctx.engine().runtime().clone(),
             line,
             news,
             members: BTreeMap::new(),
             ids: HashMap::new(),
+            actors: HashMap::new(),
+            timer: None,
             keys: 0,
             born: Instant::now(),
             over: None,
@@ -187,7 +206,7 @@ impl Supervisor {
         self.carry_out(decisions);
         loop {
             match answer.try_recv() {
-                Ok(Ok(())) => return Ok(()),
+                Ok(Ok(()) | Err(SpawnError::Start(Exit::Ignored))) => return Ok(()),
                 Ok(Err(reason)) => return Err(SuperviseError::FailedToStartChild { id, reason }),
                 // Children that were up already have ended too often.
                 Err(_) if self.plan.is_ending() => {
@@ -236,6 +255,14 @@ impl Supervisor {
 }
 
 impl Supervising {
+    /// The child's path, or what stands for it.
+    pub(crate) fn name(&self, member: &Member) -> String {
+        match self.spec.strategy {
+            Strategy::Dynamic => format!("{}{}", self.path, member.actor),
+            _ => self.path_of(&member.id),
+        }
+    }
+
     pub(crate) fn path_of(&self, id: &str) -> String {
         format!("{}{id}", self.path)
     }
@@ -268,8 +295,13 @@ impl fmt::Debug for Msg {
 
 impl Drop for Supervisor {
     fn drop(&mut self) {
-        for member in self.members.values() {
-            self.supervising.directory.remove(&self.supervising.path_of(&member.id));
+        if let Some(timer) = self.timer.take() {
+            timer.abort();
+        }
+        if !self.is_dynamic() {
+            for member in self.members.values() {
+                self.supervising.directory.remove(&self.supervising.path_of(&member.id));
+            }
         }
         // The last to start is the first to be killed (SV-2).
         while self.members.pop_last().is_some() {}

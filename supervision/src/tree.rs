@@ -2,17 +2,18 @@
 
 use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{IntoSeed, Spawner};
-use mobula_actors::{ActorRef, CallError, Engine, Reply};
+use mobula_actors::{Actor, ActorRef, CallError, Engine, Reply};
 use tokio::sync::oneshot;
 
 use crate::directory::{Directory, Reference};
+use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
-use crate::spec::SupervisorSpec;
+use crate::spec::{ChildSpec, SupervisorSpec};
 use crate::strategy::ChildState;
 use crate::supervisor::{Msg, Supervising, Supervisor};
 
@@ -33,10 +34,11 @@ pub async fn supervise(
     spec: SupervisorSpec,
 ) -> Result<Tree, SuperviseError> {
     spec.check()?;
+    spec.warn_of_restarts();
     let supervising = Supervising::root(spec, spawner);
     let (directory, failure) = (supervising.directory.clone(), supervising.failure.clone());
     match engine.spawn(Supervisor::actor(supervising)).await {
-        Ok(supervisor) => Ok(Tree { supervisor, directory }),
+        Ok(supervisor) => Ok(Tree::new(supervisor, directory, String::new())),
         Err(error) => Err(failure.get().cloned().unwrap_or(SuperviseError::Spawn(error))),
     }
 }
@@ -46,6 +48,10 @@ pub async fn supervise(
 pub struct Tree {
     supervisor: ActorRef<Msg>,
     directory: Arc<Directory>,
+    /// Empty for the root, else it ends in a slash.
+    path: String,
+    /// How children are made, once it is known.
+    template: Arc<OnceLock<Template>>,
 }
 
 /// A child as it is now.
@@ -54,6 +60,8 @@ pub struct Tree {
 pub struct ChildInfo {
     /// Its path from the root of the tree.
     pub id: String,
+    /// Whether it is a supervisor.
+    pub is_supervisor: bool,
     /// Its kind.
     pub kind: &'static str,
     /// Its actor, the same over all runs.
@@ -68,12 +76,103 @@ pub struct ChildInfo {
     pub restarts: u64,
 }
 
+/// How many children a supervisor has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Counts {
+    /// Specs, running or not; 1 for a dynamic supervisor.
+    pub specs: usize,
+    /// Those that run.
+    pub active: usize,
+    /// Those that are supervisors, running or not.
+    pub supervisors: usize,
+    /// Those that are not.
+    pub workers: usize,
+}
+
 impl Tree {
+    fn new(supervisor: ActorRef<Msg>, directory: Arc<Directory>, path: String) -> Self {
+        Self { supervisor, directory, path, template: Arc::default() }
+    }
+
+    /// The part of the tree under the supervisor with this path. What is asked of it is asked of
+    /// that supervisor; stopped, it is started again by the one above if its spec says so. The
+    /// handle is good for all runs of the supervisor. `None` if there is none.
+    #[must_use]
+    pub fn below(&self, id: &str) -> Option<Self> {
+        let path = format!("{}{id}", self.path);
+        let supervisor = self.directory.get::<Msg>(&path)?;
+        Some(Self::new(supervisor, self.directory.clone(), path + "/"))
+    }
+
+    /// Starts one more child of a dynamic supervisor, made by its template. It is ended with
+    /// [`Tree::end_child`].
+    ///
+    /// # Errors
+    /// [`TreeError::NoTemplate`] if the supervisor is not dynamic, or its children are not `A`s;
+    /// [`TreeError::Spec`] if the template made a significant one; or why it did not start.
+    /// Nothing is kept of it then.
+    ///
+    /// # Cancel safety
+    /// As [`Tree::spawn`].
+    pub async fn start_child<A: Actor>(
+        &self,
+        args: A::Args,
+    ) -> Result<ActorRef<A::Msg>, TreeError> {
+        let template = match self.template.get() {
+            Some(template) => template.clone(),
+            None => {
+                let template = self.ask(Msg::Template).await?.ok_or(TreeError::NoTemplate)?;
+                self.template.get_or_init(|| template).clone()
+            }
+        };
+        let made = template.make::<A::Args, A::Msg>(args);
+        let (seed, settings) = made.ok_or(TreeError::NoTemplate)?;
+        let child = ChildSpec::new(String::new(), seed, settings);
+        let reference = self.ask(|reply| Msg::StartChild { child, reply }).await??;
+        typed(&reference).ok_or(TreeError::NoTemplate)
+    }
+
+    /// Stops a child of a dynamic supervisor, and returns when it has ended.
+    ///
+    /// # Errors
+    /// [`TreeError::Unknown`] if it has ended, [`TreeError::NoTemplate`] if the supervisor is not
+    /// dynamic, or [`TreeError::Stopped`].
+    pub async fn end_child<M: Send + 'static>(&self, child: &ActorRef<M>) -> Result<(), TreeError> {
+        let actor = child.id();
+        self.ask(|reply| Msg::EndChild { actor, reply }).await?
+    }
+
+    /// Starts one more supervisor at the end of the order. As any child added at run time it ends
+    /// with this run of its supervisor.
+    ///
+    /// # Errors
+    /// As [`Tree::spawn`], and [`TreeError::Spec`].
+    pub async fn spawn_supervisor(
+        &self,
+        id: impl Into<String>,
+        spec: SupervisorSpec,
+    ) -> Result<Self, TreeError> {
+        let id = id.into();
+        spec.warn_of_restarts();
+        let path = format!("{}{id}/", self.path);
+        let child = ChildSpec::supervisor(id.clone(), spec);
+        let reference = self.ask(|reply| Msg::Spawn { child, reply }).await??;
+        let supervisor = typed(&reference).ok_or(TreeError::Unreachable(id))?;
+        Ok(Self::new(supervisor, self.directory.clone(), path))
+    }
+
+    /// Counts the supervisor's children; all zero once it has stopped.
+    pub async fn count(&self) -> Counts {
+        self.ask(Msg::Count).await.unwrap_or_default()
+    }
+
     /// Starts one more child at the end of the order. It ends with this run of its supervisor; it
     /// does not come back with the next.
     ///
     /// # Errors
-    /// [`TreeError::AlreadyStarted`], [`TreeError::AlreadyPresent`], or why it did not start.
+    /// [`TreeError::AlreadyStarted`], [`TreeError::AlreadyPresent`], [`TreeError::Spec`],
+    /// [`TreeError::Dynamic`], or why it did not start.
     ///
     /// # Cancel safety
     /// A child whose spawn is dropped may still be started, and is then supervised.
@@ -84,7 +183,8 @@ impl Tree {
     ) -> Result<ActorRef<S::Msg>, TreeError> {
         let (id, (seed, settings)) = (id.into(), spec.into_seed());
         let name = id.clone();
-        let reference = self.ask(|reply| Msg::Spawn { id, seed, settings, reply }).await??;
+        let child = ChildSpec::new(id, seed, settings);
+        let reference = self.ask(|reply| Msg::Spawn { child, reply }).await??;
         typed(&reference).ok_or(TreeError::Unreachable(name))
     }
 
@@ -93,10 +193,13 @@ impl Tree {
     /// messages.
     #[must_use]
     pub fn child<M: Send + 'static>(&self, id: &str) -> Option<ActorRef<M>> {
-        self.directory.get(id)
+        if self.path.is_empty() {
+            return self.directory.get(id);
+        }
+        self.directory.get(&format!("{}{id}", self.path))
     }
 
-    /// The children of the root, in start order; none once the tree has stopped.
+    /// The children of the supervisor, in start order; none once the tree has stopped.
     pub async fn children(&self) -> Vec<ChildInfo> {
         self.ask(Msg::Children).await.unwrap_or_default()
     }
@@ -149,10 +252,19 @@ impl Tree {
         self.ended().await.unwrap_or(mobula_actors::Exit::NoProc)
     }
 
-    /// The tree as a text, a line per child.
+    /// The tree as a text, a line per child, each supervisor before its own children.
     pub async fn print(&self) -> String {
-        let lines = self.children().await.into_iter().map(|child| format!("{child}\n"));
-        lines.collect()
+        let (mut text, mut rest) = (String::new(), self.children().await);
+        rest.reverse();
+        while let Some(child) = rest.pop() {
+            text.push_str(&format!("{child}\n"));
+            let id = child.id.strip_prefix(&self.path).unwrap_or(&child.id);
+            if let (true, Some(below)) = (child.is_supervisor, self.below(id)) {
+                let children = below.children().await;
+                rest.extend(children.into_iter().rev());
+            }
+        }
+        text
     }
 
     fn ended(&self) -> oneshot::Receiver<mobula_actors::Exit> {
@@ -180,7 +292,7 @@ fn typed<M: Send + 'static>(reference: &Reference) -> Option<ActorRef<M>> {
 
 impl fmt::Display for ChildInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, kind, actor, epoch, node, state, restarts } = self;
+        let Self { id, kind, actor, epoch, node, state, restarts, .. } = self;
         write!(f, "{id:<24} {state:<10} {:<5} ", epoch.to_string())?;
         match node {
             Some(node) => write!(f, "on {node}")?,

@@ -99,22 +99,38 @@ impl<M: Send + 'static> Cell<M> {
         };
         self.discard(signals, || Why::Stopped);
         if let Some(mut consumer) = self.queue.consumer() {
-            self.drain(&mut consumer);
+            self.drain(&mut consumer, usize::MAX, || Why::Stopped);
         }
         self.engine.unexport(self);
     }
 
-    fn drain(&self, consumer: &mut Consumer<'_, Envelope<M>>) {
-        loop {
+    /// Drops the messages that wait for the next run, and counts them. Those that come meanwhile
+    /// are the next run's.
+    pub(crate) fn drop_waiting(&self) -> u64 {
+        let waiting = self.queue.len();
+        let consumer = self.queue.consumer();
+        consumer.map_or(0, |mut consumer| self.drain(&mut consumer, waiting, || Why::Restarted))
+    }
+
+    fn drain(
+        &self,
+        consumer: &mut Consumer<'_, Envelope<M>>,
+        messages_max: usize,
+        why: fn() -> Why,
+    ) -> u64 {
+        let mut dropped = 0;
+        while dropped < messages_max as u64 {
             match consumer.pop() {
                 Pop::Value(envelope) => {
                     envelope.return_credit(&self.engine);
-                    self.discard(envelope, || Why::Stopped);
+                    self.discard(envelope, why);
+                    dropped += 1;
                 }
                 Pop::Busy => std::thread::yield_now(),
-                Pop::Empty => return,
+                Pop::Empty => break,
             }
         }
+        dropped
     }
 
     /// Drops what did not run. A destructor that panics is of no concern to the runtime (K-6).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Child, IntoSeed, Notice, Order, Request, Spawner, Watch};
-use mobula_actors::{Actor, ActorRef, CallError, Engine, Exit, Fault, SpawnError, Why};
+use mobula_actors::{Actor, ActorRef, CallError, Engine, Exit, Fault, OnRestart, SpawnError, Why};
 use tokio::sync::mpsc;
 
 use crate::puppet::{Ear, Event, Events, Msg, Puppet, Script, busy, down, engine, next, soon};
@@ -274,5 +274,28 @@ async fn a_timer_whose_message_waits_does_not_reach_the_next_run() {
     nursery.target.cast(Msg::Note(1)).unwrap();
     for event in [Event::Dropped, Event::Started(Epoch(2), None), Event::Note(1)] {
         assert_eq!(next(&mut nursery.events).await, event);
+    }
+}
+
+#[tokio::test]
+async fn messages_that_wait_are_dropped_and_counted_when_the_order_says_so() {
+    let mut nursery = nursery().await;
+    nursery.request.order.on_restart = OnRestart::Drop;
+    nursery.target.cast(Msg::act(|_, _| Err(Fault::new("no disk")))).unwrap();
+    nursery.ended().await;
+    nursery.target.cast(Msg::act(|_, _| Ok(()))).unwrap();
+    let call = nursery.target.call(|reply| {
+        Msg::act(move |_, _| {
+            reply.send(1u8);
+            Ok(())
+        })
+    });
+    let mut call = pin!(call.into_future());
+    assert!(call.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
+    nursery.start_again().await;
+    assert_eq!(call.await, Err(CallError::Rejected(Why::Restarted)));
+    match next(&mut nursery.notices).await {
+        Notice::Dropped { epoch, messages, .. } => assert_eq!((epoch, messages), (Epoch(2), 2)),
+        other => panic!("{other:?} instead of the number of messages"),
     }
 }

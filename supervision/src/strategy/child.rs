@@ -30,6 +30,8 @@ pub enum ChildState {
 pub struct Rules {
     /// When it is started again.
     pub restart: Restart,
+    /// Whether its own end may end the supervisor.
+    pub significant: bool,
     /// Its waits after ends caused by its code; `None` for none.
     pub code: Option<Backoff>,
     /// Its waits after ends caused by the infrastructure.

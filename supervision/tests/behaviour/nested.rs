@@ -1,7 +1,7 @@
 //! Supervisors under supervisors.
 
 use mobula_actors::Exit;
-use mobula_supervision::SupervisorSpec;
+use mobula_supervision::{AutoShutdown, SpecError, SupervisorSpec, TreeError};
 
 use crate::probe::{Bench, ProbeMsg, child, get, secs};
 
@@ -54,4 +54,50 @@ async fn a_supervisor_that_is_killed_takes_its_children_with_it() {
     child(&tree, "below/b").on_down(Box::new(|down| drop(gone.send(down.exit))));
     tree.stop(secs(1)).await;
     assert_eq!(wait.await.unwrap(), Exit::Killed);
+}
+
+// child_adm, under a supervisor below
+#[tokio::test(start_paused = true)]
+async fn children_and_supervisors_are_added_below() {
+    let bench = Bench::new();
+    let tree = bench.supervise(nested(&bench, 1, 1)).await.unwrap();
+    let below = tree.below("below").unwrap();
+    let e = below.spawn("e", bench.probe("e")).await.unwrap();
+    assert_eq!(child(&tree, "below/e").id(), e.id());
+    assert_eq!(child(&below, "e").id(), e.id());
+    let deep = bench.spec().child("f", bench.probe("f"));
+    let deep = below.spawn_supervisor("deep", deep).await.unwrap();
+    assert_eq!(get(&tree, "below/deep/f").await.0, 1);
+    let counts = below.count().await;
+    assert_eq!((counts.specs, counts.active), (4, 4));
+    assert_eq!((counts.supervisors, counts.workers), (1, 3));
+    let text = tree.print().await;
+    let paths: Vec<_> = text.lines().filter_map(|line| line.split(' ').next()).collect();
+    let all = ["a", "below", "below/b", "below/c", "below/e", "below/deep", "below/deep/f", "d"];
+    assert_eq!(paths, all);
+    below.terminate("deep").await.unwrap();
+    assert_eq!(deep.terminate("f").await, Err(TreeError::Stopped));
+    assert!(tree.below("a").is_none() && tree.below("nobody").is_none());
+    tree.stop(secs(60)).await;
+}
+
+#[tokio::test]
+async fn a_supervisor_that_contradicts_itself_is_refused_below_too() {
+    let bench = Bench::new();
+    let auto = bench.spec().auto_shutdown(AutoShutdown::AnySignificant);
+    let error = bench.supervise(bench.spec().supervisor("x", auto.clone())).await.unwrap_err();
+    assert_eq!(error, SpecError::PermanentAutoShutdown("x".into()).into());
+    let tree = bench.supervise(bench.spec()).await.unwrap();
+    let error = tree.spawn_supervisor("x", auto).await.unwrap_err();
+    assert_eq!(error, SpecError::PermanentAutoShutdown("x".into()).into());
+}
+
+// nested limits multiply: every fault but the last of (10 + 1) * (10 + 1)
+#[test]
+fn the_restarts_of_nested_supervisors_multiply() {
+    let spec = || mobula_supervision::Supervisor::spec(Default::default()).intensity(10, secs(5));
+    assert_eq!(spec().restarts_max(), 10);
+    assert_eq!(spec().supervisor("a", spec()).restarts_max(), 120);
+    let deep = spec().supervisor("a", spec().supervisor("b", spec().intensity(u32::MAX, secs(5))));
+    assert!(deep.restarts_max() > mobula_supervision::limits::RESTARTS_WARN);
 }

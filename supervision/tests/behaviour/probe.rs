@@ -17,6 +17,10 @@ pub(crate) enum Begin {
     Slow(Duration),
     Fail,
     Hang,
+    /// It is not needed.
+    Ignore,
+    /// It comes up, and ends at once.
+    Brief,
 }
 
 /// What a run does when it is asked to stop.
@@ -44,6 +48,11 @@ impl Log {
         self.0.1.notify_one();
     }
 
+    /// Who can write to it.
+    pub(crate) fn holders(&self) -> usize {
+        Arc::strong_count(&self.0)
+    }
+
     pub(crate) fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.0.0.lock().unwrap())
     }
@@ -60,6 +69,8 @@ pub(crate) enum ProbeMsg {
     Add(u8),
     Get(Reply<(u64, u8)>),
     Save,
+    /// Panics while it holds the reply.
+    Fatal(Reply<(u64, u8)>),
     Fail,
     Panic,
     End(Exit),
@@ -81,6 +92,8 @@ impl Actor for Probe {
         part.log.note(format!("{} begins", part.name));
         match (part.begin)(epoch) {
             Begin::Up => {}
+            Begin::Brief => ctx.stop(),
+            Begin::Ignore => return Err(ctx.ignore()),
             Begin::Slow(wait) => tokio::time::sleep(wait).await,
             Begin::Fail => return Err(Fault::new("told to fail")),
             Begin::Hang => std::future::pending().await,
@@ -95,6 +108,10 @@ impl Actor for Probe {
             ProbeMsg::Get(reply) => reply.send((self.epoch, self.count)),
             ProbeMsg::Save => drop(ctx.checkpoint_now()),
             ProbeMsg::Fail => return Err(Fault::new("told to fail")),
+            ProbeMsg::Fatal(reply) => {
+                let _held = reply;
+                panic!("told to panic");
+            }
             ProbeMsg::Panic => panic!("told to panic"),
             ProbeMsg::End(exit) => ctx.stop_with(exit),
         }
@@ -164,8 +181,12 @@ impl Bench {
     }
 
     pub(crate) fn spec_of(&self, strategy: Strategy) -> SupervisorSpec {
+        self.hooked(Supervisor::spec(strategy).intensity(50, Duration::from_secs(5)))
+    }
+
+    /// The spec, with its events received by this bench.
+    pub(crate) fn hooked(&self, spec: SupervisorSpec) -> SupervisorSpec {
         let hook = self.hook.clone();
-        let spec = Supervisor::spec(strategy).intensity(50, Duration::from_secs(5));
         spec.on_event(Arc::new(move |event| drop(hook.send(event.clone()))))
     }
 
@@ -190,6 +211,15 @@ impl Bench {
     pub(crate) async fn started(&mut self, child: &str) -> u64 {
         self.event(|event| match event {
             Event::Started { id, epoch, .. } if id == child => Some(epoch.0),
+            _ => None,
+        })
+        .await
+    }
+
+    /// Waits for the next end of any child.
+    pub(crate) async fn any_end(&mut self) -> Exit {
+        self.event(|event| match event {
+            Event::Ended { exit, .. } => Some(exit.clone()),
             _ => None,
         })
         .await

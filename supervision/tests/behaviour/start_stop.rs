@@ -1,7 +1,7 @@
 //! Ordered start, reverse stop, and what happens to those who do not stop.
 
 use mobula_actors::{Exit, SpawnError};
-use mobula_supervision::SuperviseError;
+use mobula_supervision::{SpecError, SuperviseError};
 use tokio::time::Instant;
 
 use crate::probe::{Begin, Bench, Finish, get, secs};
@@ -51,7 +51,7 @@ async fn two_children_with_one_id_are_refused_before_anything_starts() {
     let bench = Bench::new();
     let spec = bench.spec().child("a", bench.probe("a")).child("a", bench.probe("a"));
     let error = bench.supervise(spec).await.unwrap_err();
-    assert_eq!(error, SuperviseError::DuplicateId("a".into()));
+    assert_eq!(error, SuperviseError::Spec(SpecError::DuplicateId("a".into())));
     assert!(bench.log.take().is_empty());
 }
 

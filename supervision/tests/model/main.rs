@@ -1,0 +1,22 @@
+//! The real supervisor beside a reference model: random trees, faults, stops and orders, and every
+//! start, every end, their order and every answer compared.
+//!
+//! Time is paused: it moves only when nothing is left to do, so each step is over when a moment has
+//! passed.
+
+mod cases;
+mod real;
+mod reference;
+
+use proptest::prelude::*;
+
+const CASES: u32 = 10_000;
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..Default::default() })]
+    // S-1 to S-7, G-1 to G-3, D-1, D-2, V-2
+    #[test]
+    fn the_supervisor_does_what_the_model_does(spec in cases::spec(2), steps in cases::steps()) {
+        real::compare(&spec, steps)?;
+    }
+}
