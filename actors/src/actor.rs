@@ -162,7 +162,7 @@ impl Restart {
 /// What becomes of the messages that wait in a child's mailbox when it is started again. The one
 /// that was being handled when it ended is dropped in any case; if it is a call, it ends
 /// `Unknown(Dropped)`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub enum OnRestart {
     /// The new run handles them.
     #[default]

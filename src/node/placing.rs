@@ -246,6 +246,7 @@ impl Placer {
                     checkpoint: order.checkpoint.clone().map(Payload),
                     mailbox_messages: settings.mailbox_messages as u64,
                     restart: settings.restart,
+                    on_restart: settings.on_restart,
                     supervised: order.watch.is_some(),
                     start_timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
                     started,

@@ -11,7 +11,8 @@ use mobula_actors::demand::{Demand, Place};
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{Notice, Order, Watch};
 use mobula_actors::{
-    Actor, Context, Down, Exit, Fault, Payload, Reply, Restart, Settings, SpawnError, protocol,
+    Actor, Context, Down, Exit, Fault, OnRestart, Payload, Reply, Restart, Settings, SpawnError,
+    protocol,
 };
 use serde::{Deserialize, Serialize};
 
@@ -67,6 +68,7 @@ pub(super) struct StartOrder {
     pub(super) checkpoint: Option<Payload>,
     pub(super) mailbox_messages: u64,
     pub(super) restart: Restart,
+    pub(super) on_restart: OnRestart,
     pub(super) supervised: bool,
     pub(super) start_timeout_ms: u64,
     pub(super) started: Reply<Result<(), SpawnError>>,
@@ -146,6 +148,7 @@ fn commission(cluster: &Cluster, order: &StartOrder) -> Result<Commission, Strin
         mailbox_messages: usize::try_from(order.mailbox_messages).unwrap_or(usize::MAX),
         start_timeout: Duration::from_millis(order.start_timeout_ms),
         restart: order.restart,
+        on_restart: order.on_restart,
         place: Place::Here,
         ..Settings::default()
     };

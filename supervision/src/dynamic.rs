@@ -2,9 +2,9 @@
 //! `simple_one_for_one`.
 //!
 //! Invariants:
-//! - **D-1** A child that has ended for good, or was not needed, leaves nothing behind: no id, no
+//! - **DY-1** A child that has ended for good, or was not needed, leaves nothing behind: no id, no
 //!   path, no arguments, no entry.
-//! - **D-2** All children are stopped at once. They have the longest time that one of them was
+//! - **DY-2** All children are stopped at once. They have the longest time that one of them was
 //!   given, together; those that wait without bound are waited for.
 
 use std::any::Any;
@@ -118,7 +118,7 @@ impl Supervisor {
         }
     }
 
-    /// Asks all children to end, with one timer for all (D-2).
+    /// Asks all children to end, with one timer for all (DY-2).
     pub(crate) fn stop_all(&mut self) {
         let mut longest = Duration::ZERO;
         for member in self.members.values_mut() {

@@ -19,7 +19,7 @@ async fn supervise(bench: &Bench, restart: Restart) -> Tree {
     tree
 }
 
-// simple_one_for_one_scale_many_temporary_children, scale_start_stop_many_children D-1
+// simple_one_for_one_scale_many_temporary_children, scale_start_stop_many_children DY-1
 #[tokio::test(start_paused = true)]
 async fn nothing_is_kept_of_many_temporary_children() {
     let bench = Bench::new();
@@ -40,7 +40,7 @@ async fn nothing_is_kept_of_many_temporary_children() {
     tree.stop(secs(60)).await;
 }
 
-// sup_stop_timeout_dynamic, simple_one_for_one_shutdown D-2
+// sup_stop_timeout_dynamic, simple_one_for_one_shutdown DY-2
 #[tokio::test(start_paused = true)]
 async fn dynamic_children_stop_together_under_one_timer() {
     let mut bench = Bench::new();
@@ -63,7 +63,7 @@ async fn dynamic_children_stop_together_under_one_timer() {
     assert_eq!(stopped, 3);
 }
 
-// sup_stop_brutal_kill_dynamic D-2
+// sup_stop_brutal_kill_dynamic DY-2
 #[tokio::test(start_paused = true)]
 async fn brutal_dynamic_children_are_killed_at_once() {
     let mut bench = Bench::new();
@@ -149,7 +149,7 @@ async fn a_dynamic_supervisor_is_asked_by_reference_and_not_by_id() {
 }
 
 // sup_start_child_returns_error_simple, sup_start_ignore_temporary_child_start_child_simple,
-// sup_start_ignore_permanent_child_start_child_simple D-1
+// sup_start_ignore_permanent_child_start_child_simple DY-1
 #[tokio::test(start_paused = true)]
 async fn a_dynamic_child_that_does_not_start_is_not_kept() {
     let bench = Bench::new();
@@ -168,7 +168,7 @@ async fn a_dynamic_child_that_does_not_start_is_not_kept() {
     }
 }
 
-// simple_one_for_one_restart_ignore D-1
+// simple_one_for_one_restart_ignore DY-1
 #[tokio::test(start_paused = true)]
 async fn a_dynamic_child_that_is_not_needed_at_its_restart_is_not_kept() {
     let bench = Bench::new();
@@ -183,7 +183,7 @@ async fn a_dynamic_child_that_is_not_needed_at_its_restart_is_not_kept() {
     tree.stop(secs(60)).await;
 }
 
-// hanging_restart_loop_simple V-1
+// hanging_restart_loop_simple SV-1
 #[tokio::test(start_paused = true)]
 async fn a_dynamic_child_whose_restart_hangs_can_be_ended() {
     let mut bench = Bench::new();

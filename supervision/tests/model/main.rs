@@ -14,7 +14,7 @@ const CASES: u32 = 10_000;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..Default::default() })]
-    // S-1 to S-7, G-1 to G-3, D-1, D-2, V-2
+    // S-1 to S-7, SG-1 to SG-3, DY-1, DY-2, SV-2
     #[test]
     fn the_supervisor_does_what_the_model_does(spec in cases::spec(2), steps in cases::steps()) {
         real::compare(&spec, steps)?;
