@@ -153,9 +153,10 @@ impl<A> Drop for State<A> {
 
 async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A::Msg>>) -> Exit {
     // Claiming fails only while another run holds the queue, and runs follow one another.
-    let Some(mut consumer) = cell.queue().consumer() else { return Exit::Killed };
+    let mut claim = cell.queue().consumer();
     let mut turn = 0;
     loop {
+        let Some(consumer) = &mut claim else { return Exit::Killed };
         if let Some(exit) = ctx.stop.take() {
             return exit;
         }
@@ -167,7 +168,7 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
             yield_once().await;
         }
         turn += 1;
-        let message = match poll_fn(|cx| poll_next(cell, &mut consumer, cx)).await {
+        let message = match poll_fn(|cx| poll_next(cell, consumer, cx)).await {
             None => return cell.kill_exit(),
             Some(Next::Message(envelope)) => match admit(ctx, envelope) {
                 Some(message) => message,
@@ -191,8 +192,11 @@ async fn serve<A: Actor>(actor: &mut A, ctx: &mut Context<A>, cell: &Arc<Cell<A:
         };
         let handled = {
             let handler = pin!(actor.handle(message, ctx));
-            handle(cell, &mut consumer, handler).await
+            handle(cell, &mut claim, handler).await
         };
+        if claim.is_none() {
+            claim = cell.queue().consumer();
+        }
         match handled {
             Ok(Ok(())) => {}
             Ok(Err(fault)) => return Exit::Failed(fault),
@@ -216,7 +220,7 @@ fn poll_next<M: Send + 'static>(
 
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
-fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
+pub(crate) fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
     let engine = ctx.cell.engine();
     envelope.return_credit(engine);
     match envelope.refusal(ctx.epoch(), engine) {
@@ -239,7 +243,7 @@ fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     } else if !ctx.checkpoint.timed && ctx.cell.supervision().is_some() {
         ctx.checkpoint.timed = true;
         let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
-        ctx.spawn(async move {
+        ctx.beside(async move {
             tokio::time::sleep(CHECKPOINT_INTERVAL).await;
             if let Some(cell) = cell.upgrade() {
                 cell.signal_run(epoch, Signal::CheckpointDue);
@@ -280,21 +284,20 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     });
 }
 
-/// Polls a handler to its end or to the kill. When it waits, the room in the mailbox is made
-/// visible: senders must not wait for a slow handler to see it.
+/// Polls a handler to its end or to the kill. When it waits, the run lets go of its queue:
+/// senders must see the room now, and the handler may take more messages (`Context::fill`).
 async fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
-    consumer: &mut Consumer<'_, Envelope<M>>,
+    claim: &mut Option<Consumer<'_, Envelope<M>>>,
     mut handler: Pin<&mut F>,
 ) -> Result<F::Output, Exit> {
-    let mut first = true;
     poll_fn(|cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
         let polled = handler.as_mut().poll(cx).map(Ok);
-        if polled.is_pending() && std::mem::take(&mut first) {
-            consumer.publish();
+        if polled.is_pending() {
+            *claim = None;
         }
         polled
     })

@@ -1,15 +1,20 @@
 //! Actors on one node, as their users see them.
 #![allow(missing_docs)]
 
+mod attached;
+mod batches;
 mod calls;
 mod checkpoints;
 mod exits;
 mod fairness;
 mod fake_net;
+mod families;
 mod monitors;
 mod names;
 mod pipes;
+mod ports;
 mod puppet;
 mod runs;
+mod timers;
 mod verbs;
 mod wire;
