@@ -49,6 +49,7 @@ mod reference;
 mod reply;
 mod run;
 pub mod spawner;
+mod stream;
 mod timer;
 pub mod wire;
 
@@ -62,6 +63,7 @@ pub use exit::{Down, Exit, Fault};
 pub use fill::Fill;
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
+pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
 pub use timer::Timer;
 pub use wire::{Payload, Protocol, Wire};
 
@@ -74,6 +76,7 @@ pub mod limits {
     pub use crate::run::{
         CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES, MESSAGES_PER_TURN,
     };
+    pub use crate::stream::STREAM_ITEMS;
     pub use crate::timer::PERIOD_MIN;
     pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX};
 }

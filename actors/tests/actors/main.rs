@@ -15,6 +15,7 @@ mod pipes;
 mod ports;
 mod puppet;
 mod runs;
+mod streams;
 mod timers;
 mod verbs;
 mod wire;
