@@ -19,6 +19,7 @@ use crate::actor::{Actor, Spec};
 use crate::carrier::Inbound;
 use crate::cell::{Cell, Control};
 use crate::error::{NameError, SpawnError};
+use crate::group::Groups;
 use crate::id::ActorId;
 use crate::mailbox::sync::{AtomicU64, Ordering};
 use crate::reference::{ActorRef, Exported, Route};
@@ -41,6 +42,7 @@ struct Core {
     next: AtomicU64,
     born: Instant,
     tables: Mutex<Tables>,
+    groups: Mutex<Groups>,
     /// Told when a message that holds credit has been taken from its mailbox.
     credit: OnceLock<Arc<dyn Fn(u32) + Send + Sync>>,
 }
@@ -74,6 +76,7 @@ impl Engine {
             next: AtomicU64::new(1),
             born: now(),
             tables: Mutex::default(),
+            groups: Mutex::default(),
             credit: OnceLock::new(),
         };
         Self(Arc::new(Shared { runtime, core: Arc::new(core) }))
@@ -266,6 +269,10 @@ impl Engine {
             export.inbound.control().stop(crate::exit::Exit::Shutdown);
         }
         drop((exports, names));
+    }
+
+    pub(crate) fn groups(&self) -> &Mutex<Groups> {
+        &self.0.core.groups
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -125,6 +125,7 @@ impl<M: Send + 'static> ActorRef<M> {
                     }
                 })
             }
+            Route::Via(_) => Box::new(|_| {}),
             Route::There(remote) => {
                 let remote = remote.clone();
                 Box::new(move |exit| {

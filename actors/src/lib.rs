@@ -42,6 +42,7 @@ mod error;
 mod exit;
 mod family;
 mod fill;
+mod group;
 pub mod id;
 pub mod mailbox;
 mod port;
@@ -61,6 +62,9 @@ pub use engine::Engine;
 pub use error::{CallError, Lost, NameError, Rejected, SpawnError, Why};
 pub use exit::{Down, Exit, Fault};
 pub use fill::Fill;
+pub use group::{
+    Balance, ByKey, CallAll, Group, GroupChange, GroupError, LeastLoaded, Members, RoundRobin,
+};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
@@ -71,6 +75,7 @@ pub use wire::{Payload, Protocol, Wire};
 pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
     pub use crate::context::OWED_MESSAGES_MAX;
+    pub use crate::group::GROUP_MEMBERS_MAX;
     pub use crate::port::PORT_MESSAGES;
     pub use crate::reference::{DEADLINE_DEFAULT, DEADLINE_MAX};
     pub use crate::run::{

@@ -109,11 +109,13 @@ impl<M: Send + 'static> ActorRef<M> {
         &self,
         request: impl FnOnce(StreamSender<T>) -> M,
     ) -> ReplyStream<T> {
-        let (target, to) = (self.id(), self.clone());
+        let target = self.id();
         let (grants, mut slots): (VecDeque<_>, VecDeque<_>) =
             (0..=STREAM_ITEMS).map(|_| Reply::pair(target)).unzip();
         let sender = StreamSender { target, grants, asked: None, has_begun: false };
         let message = request(sender);
+        let to = self.chosen(&message);
+        slots.iter().for_each(|slot| slot.aim(to.id()));
         let begin: Option<Begin<T>> = slots.pop_front().map(|first| {
             let begin = move |within| -> Beginning<T> {
                 Box::pin(Call::new(to, message, first).within(within).into_future())

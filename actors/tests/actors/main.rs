@@ -9,6 +9,7 @@ mod exits;
 mod fairness;
 mod fake_net;
 mod families;
+mod groups;
 mod monitors;
 mod names;
 mod pipes;
