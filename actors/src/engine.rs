@@ -25,6 +25,7 @@ use crate::mailbox::sync::{AtomicU64, Ordering};
 use crate::reference::{ActorRef, Exported, Route};
 use crate::run::launch;
 use crate::spawner::Order;
+use crate::watchdog::Watchdog;
 use crate::wire::Protocol;
 
 /// Runs the actors of one node. Cheap to clone.
@@ -43,6 +44,7 @@ struct Core {
     born: Instant,
     tables: Mutex<Tables>,
     groups: Mutex<Groups>,
+    watchdog: OnceLock<Arc<Watchdog>>,
     /// Told when a message that holds credit has been taken from its mailbox.
     credit: OnceLock<Arc<dyn Fn(u32) + Send + Sync>>,
 }
@@ -77,6 +79,7 @@ impl Engine {
             born: now(),
             tables: Mutex::default(),
             groups: Mutex::default(),
+            watchdog: OnceLock::new(),
             credit: OnceLock::new(),
         };
         Self(Arc::new(Shared { runtime, core: Arc::new(core) }))
@@ -102,7 +105,7 @@ impl Engine {
     ) -> Result<ActorRef<A::Msg>, SpawnError> {
         let order = Order { id: self.next_id(), ..Order::new(&spec.settings) };
         let timeout = spec.settings.start_timeout;
-        let (cell, started) = launch::<A>(self, spec.args, order)?;
+        let (cell, started) = launch::<A>(self, spec.args, order, spec.settings.run)?;
         let unfinished = StopOnDrop(Some(cell.clone()));
         match tokio::time::timeout(timeout, started).await {
             Ok(Ok(Ok(()))) => {
@@ -273,6 +276,15 @@ impl Engine {
 
     pub(crate) fn groups(&self) -> &Mutex<Groups> {
         &self.0.core.groups
+    }
+
+    pub(crate) fn watchdog(&self) -> Option<&Arc<Watchdog>> {
+        self.0.core.watchdog.get()
+    }
+
+    /// False if there is one.
+    pub(crate) fn set_watchdog(&self, dog: Arc<Watchdog>) -> bool {
+        self.0.core.watchdog.set(dog).is_ok()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

@@ -51,7 +51,9 @@ mod reply;
 mod run;
 pub mod spawner;
 mod stream;
+mod threads;
 mod timer;
+mod watchdog;
 pub mod wire;
 
 pub use actor::{Actor, Again, Kind, Once, Restart, Settings, Shutdown, Spec};
@@ -68,7 +70,9 @@ pub use group::{
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
+pub use threads::Run;
 pub use timer::Timer;
+pub use watchdog::Stuck;
 pub use wire::{Payload, Protocol, Wire};
 
 /// Limits and defaults of this crate, by name.
@@ -83,5 +87,6 @@ pub mod limits {
     };
     pub use crate::stream::STREAM_ITEMS;
     pub use crate::timer::PERIOD_MIN;
+    pub use crate::watchdog::HANDLER_LIMIT_MIN;
     pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX};
 }

@@ -16,6 +16,7 @@ use crate::id::Epoch;
 use crate::reference::{ActorRef, Route};
 use crate::run::{launch, panic_text};
 use crate::spawner::Order;
+use crate::threads::Run;
 
 /// Messages that wait in a port for room in its actor's mailbox.
 pub const PORT_MESSAGES: usize = 128;
@@ -41,7 +42,7 @@ impl<A: Actor> Context<A> {
         let spec = Port::spec(port).mailbox(PORT_MESSAGES);
         let order = Order { id: engine.next_id(), ..Order::new(&spec.settings) };
         let id = order.id;
-        match launch::<Port<O, A::Msg, _>>(&engine, spec.args, order) {
+        match launch::<Port<O, A::Msg, _>>(&engine, spec.args, order, Run::Task) {
             Ok((cell, started)) => {
                 self.adopt(cell.clone(), Shutdown::Brutal, Some(started));
                 ActorRef(Route::Here(cell))

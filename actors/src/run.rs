@@ -29,6 +29,7 @@ use crate::exit::Exit;
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
+use crate::threads::{Run, put};
 
 /// Messages an actor handles before it lets others run.
 pub const MESSAGES_PER_TURN: u32 = 128;
@@ -54,6 +55,7 @@ pub(crate) fn launch<A: Actor>(
     engine: &Engine,
     args: A::Args,
     order: Order,
+    run: Run,
 ) -> Result<(Arc<Cell<A::Msg>>, Started), SpawnError> {
     if engine.is_stopping() {
         return Err(SpawnError::Stopping);
@@ -66,7 +68,7 @@ pub(crate) fn launch<A: Actor>(
     let start =
         Start { args, epoch: order.epoch, checkpoint: order.checkpoint, started: Some(told) };
     cell.begin_run(start.epoch);
-    engine.runtime().spawn(live::<A>(cell.clone(), start));
+    put(engine, run, &cell, live::<A>(cell.clone(), start))?;
     Ok((cell, started))
 }
 

@@ -20,6 +20,7 @@ use crate::exit::Exit;
 use crate::id::{ActorId, Epoch, NodeId};
 use crate::reference::{ActorRef, Route};
 use crate::run::{Start, launch};
+use crate::threads::Run;
 use crate::wire::{Outgoing, decode};
 
 /// What a supervisor hears of a child.
@@ -328,6 +329,7 @@ struct Sown<A: Actor> {
     args: Mutex<Option<A::Args>>,
     clone: Option<fn(&A::Args) -> A::Args>,
     portable: Option<crate::actor::Portable<A>>,
+    run: Run,
 }
 
 impl<A: Actor> Sown<A> {
@@ -348,7 +350,7 @@ impl<A: Actor> Seed for Sown<A> {
     }
 
     fn plant(&self, engine: &Engine, order: Order) -> Result<Planted, SpawnError> {
-        let (cell, started) = launch::<A>(engine, self.args()?, order)?;
+        let (cell, started) = launch::<A>(engine, self.args()?, order, self.run)?;
         if let Some(portable) = &self.portable {
             (portable.export)(engine, &cell);
         }
@@ -429,7 +431,12 @@ fn sow<A: Actor, R>(
     spec: Spec<A, R>,
     clone: Option<fn(&A::Args) -> A::Args>,
 ) -> (Arc<dyn Seed>, Settings) {
-    let sown = Sown::<A> { args: Mutex::new(Some(spec.args)), clone, portable: spec.portable };
+    let sown = Sown::<A> {
+        args: Mutex::new(Some(spec.args)),
+        clone,
+        portable: spec.portable,
+        run: spec.settings.run,
+    };
     (Arc::new(sown), spec.settings)
 }
 

@@ -2,6 +2,7 @@
 #![allow(missing_docs)]
 
 mod attached;
+mod bad_input;
 mod batches;
 mod calls;
 mod checkpoints;
@@ -17,6 +18,7 @@ mod ports;
 mod puppet;
 mod runs;
 mod streams;
+mod threads;
 mod timers;
 mod verbs;
 mod wire;
