@@ -207,7 +207,7 @@ impl Sighting {
 
     fn look(&mut self, dog: &Watchdog, seat: &Seat) -> Option<Stuck> {
         let running = self.since.elapsed();
-        if self.turn % 2 == 0 || running < self.due {
+        if self.turn.is_multiple_of(2) || running < self.due {
             return None;
         }
         let origin = seat.origin.load(Ordering::Relaxed);
