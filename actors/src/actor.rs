@@ -15,6 +15,7 @@ use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Exit, Fault};
 use crate::reference::ActorRef;
+use crate::threads::Run;
 use crate::wire::{Outgoing, Protocol, Wire, encode};
 
 /// Messages a mailbox holds unless its spec says otherwise.
@@ -33,6 +34,8 @@ pub trait Actor: Sized + Send + 'static {
     type Args: Send + 'static;
     /// What it understands: a plain enum.
     type Msg: Send + 'static;
+    /// What it runs on, unless its spec says otherwise.
+    const RUN: Run = Run::Task;
 
     /// Makes the actor. It is alive once this returns; messages wait until then.
     ///
@@ -229,6 +232,8 @@ pub struct Settings {
     pub restart: Restart,
     /// How it is made to stop.
     pub shutdown: Shutdown,
+    /// What it runs on.
+    pub run: Run,
     /// What it needs of its node.
     pub demand: Demand,
     /// Where it may run.
@@ -248,6 +253,7 @@ impl Default for Settings {
             start_timeout: START_TIMEOUT_DEFAULT,
             restart: Restart::default(),
             shutdown: Shutdown::default(),
+            run: Run::default(),
             demand: Demand::default(),
             place: Place::default(),
             backoff: None,
@@ -259,7 +265,8 @@ impl Default for Settings {
 
 impl<A: Actor> Spec<A> {
     fn new(args: A::Args) -> Self {
-        Self { args, settings: Settings::default(), portable: None, state: PhantomData }
+        let settings = Settings { run: A::RUN, ..Settings::default() };
+        Self { args, settings, portable: None, state: PhantomData }
     }
 }
 
@@ -291,6 +298,20 @@ impl<A: Actor, R> Spec<A, R> {
     #[must_use]
     pub fn start_within(mut self, timeout: Duration) -> Self {
         self.settings.start_timeout = timeout;
+        self
+    }
+
+    /// Runs on an operating-system thread of its own.
+    #[must_use]
+    pub fn on_thread(mut self) -> Self {
+        self.settings.run = Run::Thread;
+        self
+    }
+
+    /// Runs on the runtime's blocking threads, so that handlers may compute or block for long.
+    #[must_use]
+    pub fn blocking(mut self) -> Self {
+        self.settings.run = Run::Blocking;
         self
     }
 

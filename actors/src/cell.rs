@@ -16,6 +16,7 @@
 
 mod control;
 mod ending;
+mod kin;
 
 use std::any::Any;
 use std::collections::VecDeque;

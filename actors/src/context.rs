@@ -3,12 +3,11 @@
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use tokio::task::JoinHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
 use crate::call::Knock;
@@ -16,6 +15,7 @@ use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
+use crate::family::Family;
 use crate::id::{ActorId, Epoch};
 use crate::reference::{ActorRef, Route};
 use crate::run::{caught, panic_text};
@@ -39,11 +39,12 @@ pub(crate) struct Rare<M> {
     /// Tells the monitors this run set that it still wants to know.
     watching: Option<Arc<()>>,
     pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
+    pub(crate) family: Option<Box<Family>>,
 }
 
 impl<M> Default for Rare<M> {
     fn default() -> Self {
-        Self { restored: None, tasks: Vec::new(), watching: None, on_stored: None }
+        Self { restored: None, tasks: Vec::new(), watching: None, on_stored: None, family: None }
     }
 }
 
@@ -121,7 +122,7 @@ impl<A: Actor> Context<A> {
         notice: impl FnOnce(Down) -> A::Msg + Send + 'static,
     ) {
         let (cell, epoch) = (Arc::downgrade(&self.cell), self.epoch());
-        let watching = Arc::downgrade(self.rare().watching.get_or_insert_with(Arc::default));
+        let watching = self.token();
         let on_down = Box::new(move |down| {
             if let Some(cell) = cell.upgrade() {
                 // `notice` is the watcher's code: it runs in the watcher's own task.
@@ -131,9 +132,9 @@ impl<A: Actor> Context<A> {
         target.watch(Monitor { on_down, watcher: Some(watching) });
     }
 
-    /// Delivers `message` after `delay`, unless the run has ended by then.
-    pub fn after(&mut self, delay: Duration, message: A::Msg) {
-        self.pipe(tokio::time::sleep(delay), move |()| message);
+    /// Lives as long as this run wants to know of others.
+    pub(crate) fn token(&mut self) -> Weak<()> {
+        Arc::downgrade(self.rare().watching.get_or_insert_with(Arc::default))
     }
 
     /// Awaits `future` beside the mailbox and delivers what it gives as a message. It ends with
@@ -143,9 +144,17 @@ impl<A: Actor> Context<A> {
         future: impl IntoFuture<Output = T, IntoFuture: Send + 'static>,
         message: impl FnOnce(T) -> A::Msg + Send + 'static,
     ) {
+        self.pipe_beside(future, message);
+    }
+
+    pub(crate) fn pipe_beside<T: Send + 'static>(
+        &mut self,
+        future: impl IntoFuture<Output = T, IntoFuture: Send + 'static>,
+        message: impl FnOnce(T) -> A::Msg + Send + 'static,
+    ) -> AbortHandle {
         let (cell, epoch) = (Arc::downgrade(&self.cell), self.epoch());
         let made = caught(future.into_future());
-        self.spawn(async move {
+        self.beside(async move {
             let made = made.await.map(|value| catch_unwind(AssertUnwindSafe(|| message(value))));
             let Some(cell) = cell.upgrade() else { return };
             match made {
@@ -156,17 +165,22 @@ impl<A: Actor> Context<A> {
                 }
                 Err(exit) => cell.signal_run(epoch, Signal::Stop(exit)),
             }
-        });
+        })
     }
 
     /// Runs `task` until the run ends.
-    pub(crate) fn spawn(&mut self, task: impl Future<Output = ()> + Send + 'static) {
+    pub(crate) fn beside(
+        &mut self,
+        task: impl Future<Output = ()> + Send + 'static,
+    ) -> AbortHandle {
         let task = self.engine().runtime().spawn(task);
+        let handle = task.abort_handle();
         let tasks = &mut self.rare().tasks;
         if tasks.len() == tasks.capacity() {
             tasks.retain(|task| !task.is_finished());
         }
         tasks.push(task);
+        handle
     }
 
     /// The latest checkpoint that a run before this one left, if any.
@@ -204,9 +218,13 @@ impl<A: Actor> Drop for Context<A> {
     fn drop(&mut self) {
         let Some(rare) = &mut self.rare else { return };
         let mut tasks = std::mem::take(&mut rare.tasks);
+        let family = rare.family.take().filter(|family| family.has_children());
         tasks.retain(|task| !task.is_finished());
         for task in &tasks {
             task.abort();
+        }
+        if let Some(family) = family {
+            tasks.push(self.engine().runtime().spawn(family.end()));
         }
         if !tasks.is_empty() {
             self.cell.leave_pipes(tasks);
@@ -215,7 +233,7 @@ impl<A: Actor> Drop for Context<A> {
 }
 
 /// Delivers what the runtime owes an actor.
-async fn owe<M: Send + 'static>(cell: Arc<Cell<M>>, envelope: Envelope<M>) {
+pub(crate) async fn owe<M: Send + 'static>(cell: Arc<Cell<M>>, envelope: Envelope<M>) {
     // A mailbox that is full beyond what is owed belongs to an actor that does not keep up with
     // its own timers; waiting is then the right pace.
     if let Err((envelope, Why::Full)) = cell.push_beyond(envelope, OWED_MESSAGES_MAX) {

@@ -19,11 +19,13 @@ use crate::actor::{Actor, Spec};
 use crate::carrier::Inbound;
 use crate::cell::{Cell, Control};
 use crate::error::{NameError, SpawnError};
+use crate::group::Groups;
 use crate::id::ActorId;
 use crate::mailbox::sync::{AtomicU64, Ordering};
 use crate::reference::{ActorRef, Exported, Route};
 use crate::run::launch;
 use crate::spawner::Order;
+use crate::watchdog::Watchdog;
 use crate::wire::Protocol;
 
 /// Runs the actors of one node. Cheap to clone.
@@ -41,6 +43,8 @@ struct Core {
     next: AtomicU64,
     born: Instant,
     tables: Mutex<Tables>,
+    groups: Mutex<Groups>,
+    watchdog: OnceLock<Arc<Watchdog>>,
     /// Told when a message that holds credit has been taken from its mailbox.
     credit: OnceLock<Arc<dyn Fn(u32) + Send + Sync>>,
 }
@@ -74,6 +78,8 @@ impl Engine {
             next: AtomicU64::new(1),
             born: now(),
             tables: Mutex::default(),
+            groups: Mutex::default(),
+            watchdog: OnceLock::new(),
             credit: OnceLock::new(),
         };
         Self(Arc::new(Shared { runtime, core: Arc::new(core) }))
@@ -99,7 +105,7 @@ impl Engine {
     ) -> Result<ActorRef<A::Msg>, SpawnError> {
         let order = Order { id: self.next_id(), ..Order::new(&spec.settings) };
         let timeout = spec.settings.start_timeout;
-        let (cell, started) = launch::<A>(self, spec.args, order)?;
+        let (cell, started) = launch::<A>(self, spec.args, order, spec.settings.run)?;
         let unfinished = StopOnDrop(Some(cell.clone()));
         match tokio::time::timeout(timeout, started).await {
             Ok(Ok(Ok(()))) => {
@@ -276,6 +282,19 @@ impl Engine {
             export.inbound.control().stop(crate::exit::Exit::Shutdown);
         }
         drop((exports, names));
+    }
+
+    pub(crate) fn groups(&self) -> &Mutex<Groups> {
+        &self.0.core.groups
+    }
+
+    pub(crate) fn watchdog(&self) -> Option<&Arc<Watchdog>> {
+        self.0.core.watchdog.get()
+    }
+
+    /// False if there is one.
+    pub(crate) fn set_watchdog(&self, dog: Arc<Watchdog>) -> bool {
+        self.0.core.watchdog.set(dog).is_ok()
     }
 
     pub(crate) fn is_stopping(&self) -> bool {

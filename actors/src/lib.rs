@@ -30,6 +30,7 @@
 //! ```
 
 mod actor;
+mod attach;
 mod call;
 pub mod carrier;
 mod cell;
@@ -39,12 +40,20 @@ mod engine;
 mod envelope;
 mod error;
 mod exit;
+mod family;
+mod fill;
+mod group;
 pub mod id;
 pub mod mailbox;
+mod port;
 mod reference;
 mod reply;
 mod run;
 pub mod spawner;
+mod stream;
+mod threads;
+mod timer;
+mod watchdog;
 pub mod wire;
 
 pub use actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Shutdown, Spec};
@@ -54,17 +63,30 @@ pub use context::Context;
 pub use engine::Engine;
 pub use error::{CallError, Lost, NameError, Rejected, SpawnError, Why};
 pub use exit::{Down, Exit, Fault};
+pub use fill::Fill;
+pub use group::{
+    Balance, ByKey, CallAll, Group, GroupChange, GroupError, LeastLoaded, Members, RoundRobin,
+};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
+pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
+pub use threads::Run;
+pub use timer::Timer;
+pub use watchdog::Stuck;
 pub use wire::{Payload, Protocol, Wire};
 
 /// Limits and defaults of this crate, by name.
 pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
     pub use crate::context::OWED_MESSAGES_MAX;
+    pub use crate::group::GROUP_MEMBERS_MAX;
+    pub use crate::port::PORT_MESSAGES;
     pub use crate::reference::{DEADLINE_DEFAULT, DEADLINE_MAX};
     pub use crate::run::{
         CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES, MESSAGES_PER_TURN,
     };
+    pub use crate::stream::STREAM_ITEMS;
+    pub use crate::timer::PERIOD_MIN;
+    pub use crate::watchdog::HANDLER_LIMIT_MIN;
     pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX};
 }

@@ -31,6 +31,17 @@ pub struct ActorRef<M>(pub(crate) Route<M>);
 pub(crate) enum Route<M> {
     Here(Arc<Cell<M>>),
     There(Arc<Remote<M>>),
+    /// One of several, chosen for each message.
+    Via(Arc<dyn Router<M>>),
+}
+
+/// Chooses where each message goes.
+pub(crate) trait Router<M>: Send + Sync + 'static {
+    fn id(&self) -> ActorId;
+    /// Never itself a choice among several.
+    fn choose(&self, message: &M) -> ActorRef<M>;
+    /// What stands for the choice where there is no message to choose by: it has ended.
+    fn nowhere(&self) -> Arc<Cell<M>>;
 }
 
 /// The way to an actor that may live elsewhere, with the code that encodes for it.
@@ -48,6 +59,7 @@ impl<M: Send + 'static> ActorRef<M> {
         match &self.0 {
             Route::Here(cell) => cell.id(),
             Route::There(remote) => remote.address.actor,
+            Route::Via(router) => router.id(),
         }
     }
 
@@ -57,6 +69,9 @@ impl<M: Send + 'static> ActorRef<M> {
     /// # Errors
     /// The message and the reason; it has not run.
     pub fn cast(&self, message: M) -> Result<(), Rejected<M>> {
+        if let Route::Via(router) = &self.0 {
+            return router.choose(&message).cast(message);
+        }
         match self.place() {
             Ok(cell) => cell
                 .push(Envelope::new(message, 0))
@@ -73,7 +88,7 @@ impl<M: Send + 'static> ActorRef<M> {
     /// # Cancel safety
     /// A send that is dropped while it waits has not sent.
     pub fn send(&self, message: M) -> SendMessage<M> {
-        SendMessage::new(self.clone(), message)
+        SendMessage::new(self.chosen(&message), message)
     }
 
     /// Asks, and waits for the answer (default deadline 5 s, [`Call::within`]). `request` makes
@@ -88,7 +103,12 @@ impl<M: Send + 'static> ActorRef<M> {
     /// A call that is dropped gives up the answer; the message may still run.
     pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
         let (reply, slot) = Reply::pair(self.id());
-        Call::new(self.clone(), request(reply), slot)
+        let message = request(reply);
+        let target = self.chosen(&message);
+        if let Route::Via(_) = self.0 {
+            slot.aim(target.id());
+        }
+        Call::new(target, message, slot)
     }
 
     /// Delivers `message` ahead of waiting messages and whatever the mailbox holds; nothing happens
@@ -115,6 +135,7 @@ impl<M: Send + 'static> ActorRef<M> {
             Route::Here(cell) if kill => cell.kill(exit),
             Route::Here(cell) => cell.stop(exit),
             Route::There(remote) => remote.carrier.stop(&remote.address, exit, kill),
+            Route::Via(_) => {}
         }
     }
 
@@ -127,6 +148,7 @@ impl<M: Send + 'static> ActorRef<M> {
         match &self.0 {
             Route::Here(cell) => cell.watch(monitor),
             Route::There(remote) => remote.carrier.monitor(&remote.address, monitor.on_down),
+            Route::Via(router) => router.nowhere().watch(monitor),
         }
     }
 
@@ -135,6 +157,7 @@ impl<M: Send + 'static> ActorRef<M> {
         match &self.0 {
             Route::Here(cell) => Ok(Cow::Borrowed(cell)),
             Route::There(remote) => remote.here().map(Cow::Owned).ok_or(remote),
+            Route::Via(router) => Ok(Cow::Owned(router.nowhere())),
         }
     }
 
@@ -143,6 +166,15 @@ impl<M: Send + 'static> ActorRef<M> {
         match self.0 {
             Route::Here(cell) => Ok(cell),
             Route::There(ref remote) => remote.here().ok_or(self),
+            Route::Via(ref router) => Ok(router.nowhere()),
+        }
+    }
+
+    /// Where `message` goes: this very address, or one of those it stands for.
+    pub(crate) fn chosen(&self, message: &M) -> Self {
+        match &self.0 {
+            Route::Via(router) => router.choose(message),
+            _ => self.clone(),
         }
     }
 }
@@ -236,6 +268,10 @@ impl<M: Protocol> Serialize for ActorRef<M> {
                     Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
                 }
                 Route::There(remote) => context.carrier.present(&remote.address),
+                Route::Via(_) => {
+                    let text = "a group's address stays on its node: send a member's";
+                    return Err(Why::Incompatible(text.into()));
+                }
             };
             let elsewhere = |node| (node != here).then_some(node);
             Ok(WireAddress {
@@ -282,6 +318,7 @@ impl<M> Clone for ActorRef<M> {
         Self(match &self.0 {
             Route::Here(cell) => Route::Here(cell.clone()),
             Route::There(remote) => Route::There(remote.clone()),
+            Route::Via(router) => Route::Via(router.clone()),
         })
     }
 }

@@ -41,7 +41,7 @@ pub(crate) struct CallSlot<T> {
     /// Who carries it then.
     carrier: OnceLock<Arc<dyn Carrier>>,
     /// Who is called.
-    target: ActorId,
+    target: (AtomicU64, AtomicU64),
     /// The call itself went to an actor of this node: what leaves is handed on.
     stays: AtomicBool,
 }
@@ -65,7 +65,7 @@ impl<T: Send + 'static> Reply<T> {
             slot: Slot::new(),
             lent: AtomicU64::new(0),
             carrier: OnceLock::new(),
-            target,
+            target: (AtomicU64::new(target.origin), AtomicU64::new(target.number)),
             stays: AtomicBool::new(false),
         });
         (Self(Side::Here(slot.clone())), slot)
@@ -101,7 +101,7 @@ impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         match &self.0 {
             Side::Here(slot) if slot.lent.load(Ordering::Acquire) == 0 => {
-                let is_first = |by: Option<ActorId>| by.is_none_or(|by| by == slot.target);
+                let is_first = |by: Option<ActorId>| by.is_none_or(|by| by == slot.target());
                 drop(slot.slot.complete(Err(unanswered(is_first))));
             }
             Side::There(there) if there.lent.load(Ordering::Acquire) == 0 => {
@@ -123,6 +123,17 @@ impl<T> CallSlot<T> {
         self.slot.abandon();
         fence(Ordering::SeqCst);
         self.forget();
+    }
+
+    /// The call goes to this actor after all.
+    pub(crate) fn aim(&self, target: ActorId) {
+        self.target.0.store(target.origin, Ordering::Relaxed);
+        self.target.1.store(target.number, Ordering::Relaxed);
+    }
+
+    fn target(&self) -> ActorId {
+        let (origin, number) = &self.target;
+        ActorId { origin: origin.load(Ordering::Relaxed), number: number.load(Ordering::Relaxed) }
     }
 
     /// The call goes to an actor of this node.

@@ -29,6 +29,7 @@ use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
+use crate::threads::{Run, put};
 
 /// Messages an actor handles before it lets others run.
 pub const MESSAGES_PER_TURN: u32 = 128;
@@ -57,6 +58,7 @@ pub(crate) fn launch<A: Actor>(
     engine: &Engine,
     args: A::Args,
     order: Order,
+    run: Run,
 ) -> Result<(Arc<Cell<A::Msg>>, Started), SpawnError> {
     if engine.is_stopping() {
         return Err(SpawnError::Stopping);
@@ -69,7 +71,7 @@ pub(crate) fn launch<A: Actor>(
     let Order { epoch, checkpoint, on_restart, .. } = order;
     let start = Box::new(Start::<A> { args, epoch, checkpoint, born: None, on_restart });
     cell.begin_run(epoch, told);
-    engine.runtime().spawn(live(CloseOnDrop(cell.clone()), Some(start)));
+    put(engine, run, &cell, live(CloseOnDrop(cell.clone()), Some(start)))?;
     Ok((cell, started))
 }
 
@@ -202,18 +204,22 @@ fn serve<A: Actor>(
 ) -> impl Future<Output = Box<Exit>> + Send {
     async move {
         // Claiming fails only while another run holds the queue, and runs follow one another.
-        let Some(mut consumer) = cell.queue().consumer() else { return Box::new(Exit::Killed) };
+        let mut claim = cell.queue().consumer();
         let mut turn = 0;
         loop {
-            let next = poll_fn(|cx| poll_message(actor, ctx, cell, &mut consumer, &mut turn, cx));
+            let Some(consumer) = &mut claim else { return Box::new(Exit::Killed) };
+            let next = poll_fn(|cx| poll_message(actor, ctx, cell, consumer, &mut turn, cx));
             let message = match next.await {
                 Ok(message) => message,
                 Err(exit) => return exit,
             };
             let handled = {
                 let handler = pin!(actor.handle(message, ctx));
-                handle(cell, &mut consumer, handler).await
+                handle(cell, &mut claim, handler).await
             };
+            if claim.is_none() {
+                claim = cell.queue().consumer();
+            }
             match handled {
                 Ok(Ok(())) => {}
                 Ok(Err(fault)) => return Box::new(Exit::Failed(fault)),
@@ -293,7 +299,7 @@ fn poll_next<M: Send + 'static>(
 
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
-fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
+pub(crate) fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
     let engine = ctx.cell.engine();
     envelope.return_credit(engine);
     match envelope.refusal(ctx.epoch(), engine) {
@@ -316,7 +322,7 @@ fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     } else if !ctx.checkpoint.timed {
         ctx.checkpoint.timed = true;
         let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
-        ctx.spawn(async move {
+        ctx.beside(async move {
             tokio::time::sleep(CHECKPOINT_INTERVAL).await;
             if let Some(cell) = cell.upgrade() {
                 cell.signal_run(epoch, Signal::CheckpointDue);
@@ -357,21 +363,20 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     });
 }
 
-/// Polls a handler to its end or to the kill. When it waits, the room in the mailbox is made
-/// visible: senders must not wait for a slow handler to see it.
+/// Polls a handler to its end or to the kill. When it waits, the run lets go of its queue:
+/// senders must see the room now, and the handler may take more messages (`Context::fill`).
 fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
-    consumer: &mut Consumer<'_, Envelope<M>>,
+    claim: &mut Option<Consumer<'_, Envelope<M>>>,
     mut handler: Pin<&mut F>,
 ) -> impl Future<Output = Result<F::Output, Exit>> {
-    let mut first = true;
     poll_fn(move |cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
         let polled = handler.as_mut().poll(cx).map(Ok);
-        if polled.is_pending() && std::mem::take(&mut first) {
-            consumer.publish();
+        if polled.is_pending() {
+            *claim = None;
         }
         polled
     })

@@ -48,7 +48,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use mobula_actors::spawner::Spawner;
-use mobula_actors::{Actor, ActorRef, Engine, NameError, SpawnError, Spec};
+use mobula_actors::{Actor, ActorRef, Engine, Group, NameError, SpawnError, Spec, Stuck};
 use mobula_supervision::{SuperviseError, SupervisorSpec, Tree, supervise};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -142,6 +142,28 @@ impl Node {
     /// [`NameError::Unknown`] or [`NameError::OtherProtocol`].
     pub fn lookup<M: Send + 'static>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
         self.0.engine.lookup(name)
+    }
+
+    /// The group of actors with this name on this node; a new one, without members, if there is
+    /// none.
+    ///
+    /// # Errors
+    /// [`NameError::OtherProtocol`] if the group takes other messages.
+    pub fn group<M: Send + 'static>(&self, name: &str) -> Result<Group<M>, NameError> {
+        self.0.engine.group(name)
+    }
+
+    /// Calls `report` when an actor of this node keeps its thread for `limit` without yielding: see
+    /// [`Engine::watch_handlers`]. Off until then; actors that were started before are not watched.
+    ///
+    /// # Errors
+    /// When the system has no thread for it.
+    pub fn watch_handlers(
+        &self,
+        limit: std::time::Duration,
+        report: impl Fn(Stuck) + Send + 'static,
+    ) -> std::io::Result<()> {
+        self.0.engine.watch_handlers(limit, report)
     }
 
     /// Starts an actor where its spec allows, and waits until it is alive.

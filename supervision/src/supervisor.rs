@@ -133,6 +133,8 @@ impl Actor for Supervisor {
     type Msg = Msg;
 
     async fn start(supervising: Supervising, ctx: &mut Context<Self>) -> Result<Self, Fault> {
+        // It hears of its children by their notices; a link must not end it.
+        ctx.trap_exits();
         let mut supervisor = Self::new(supervising, ctx);
         let spec = supervisor.supervising.spec.clone();
         for child in &spec.children {

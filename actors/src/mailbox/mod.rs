@@ -47,6 +47,7 @@
 
 mod block;
 mod consumer;
+mod progress;
 mod push;
 mod queue;
 mod slot;

@@ -1,16 +1,25 @@
 //! Actors on one node, as their users see them.
 #![allow(missing_docs)]
 
+mod attached;
+mod bad_input;
+mod batches;
 mod calls;
 mod checkpoints;
 mod exits;
 mod fairness;
 mod fake_net;
+mod families;
+mod groups;
 mod kinds;
 mod monitors;
 mod names;
 mod pipes;
+mod ports;
 mod puppet;
 mod runs;
+mod streams;
+mod threads;
+mod timers;
 mod verbs;
 mod wire;
