@@ -46,7 +46,7 @@ impl Flags {
 
     /// Payments in each half.
     pub fn payments(&self) -> u32 {
-        self.payments.unwrap_or(self.actors.saturating_mul(2))
+        self.payments.unwrap_or_else(|| self.actors.saturating_mul(2))
     }
 
     /// Accounts that panic in the second half: one in a hundred, and at least one.

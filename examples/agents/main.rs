@@ -19,6 +19,7 @@ mod words;
 mod workflow;
 
 use std::io::Write;
+use std::panic;
 use std::process::ExitCode;
 
 use flags::Flags;
@@ -35,6 +36,7 @@ const CANCELLED: u8 = 130;
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
     let flags = Flags::from_command_line();
+    say_nothing_of_planned_panics();
     let screen = Screen::new(if flags.json { Target::Stderr } else { Target::Stdout });
     let voice = flags.answer.clone().map_or_else(Voice::stdin, Voice::Given);
     let workflow = match Workflow::start(&flags, voice, screen).await {
@@ -42,6 +44,16 @@ async fn main() -> ExitCode {
         Err(failure) => return refuse(NOT_DONE, failure),
     };
     print(&flags, &workflow.run(cancelled(&flags)).await)
+}
+
+/// The graph shows them: the panic is caught, the supervisor tells of the end, and the planner acts.
+fn say_nothing_of_planned_panics() {
+    let report = panic::take_hook();
+    panic::set_hook(Box::new(move |info| {
+        if info.payload_as_str() != Some(step::PLANNED) {
+            report(info);
+        }
+    }));
 }
 
 /// Resolves when the time to cancel has come, or with Ctrl-C.

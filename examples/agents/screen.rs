@@ -46,18 +46,21 @@ impl Screen {
         self.show(format_args!("{seconds:7.2} s  {who:<10}{what}"));
     }
 
-    /// A text of several lines, moved in.
+    /// A text of several lines, moved in and in one piece.
     pub fn show_block(&self, text: &str) {
-        for line in text.lines() {
-            self.show(format_args!("             | {line}"));
+        let lines: Vec<String> =
+            text.lines().map(|line| format!("             | {line}")).collect();
+        if !lines.is_empty() {
+            self.show(lines.join("\n"));
         }
     }
 
     fn show(&self, line: impl Display) {
+        let line = format!("{line}\n");
         // Nobody may be there to read it; the work goes on.
         let _ = match self.0.target {
-            Target::Stdout => writeln!(std::io::stdout(), "{line}"),
-            Target::Stderr => writeln!(std::io::stderr(), "{line}"),
+            Target::Stdout => std::io::stdout().write_all(line.as_bytes()),
+            Target::Stderr => std::io::stderr().write_all(line.as_bytes()),
             #[cfg(test)]
             Target::Nowhere => Ok(()),
         };

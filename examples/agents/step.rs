@@ -13,6 +13,8 @@ use crate::tool::ToolMsg;
 
 /// How long the tool may take for one word.
 const WORD_WITHIN: Duration = Duration::from_secs(20);
+/// What a step that is made to panic says.
+pub const PLANNED: &str = "a step panics as planned";
 
 /// What a step may spend. It goes along with the work.
 #[derive(Clone, Copy, Debug)]
@@ -137,7 +139,7 @@ impl Step {
         // A planner that has gone takes this step with it.
         let _ = self.crew.planner.send(PlannerMsg::Token { at: self.brief.at }).await;
         if self.brief.crash_after == Some(self.words.len() as u32) {
-            panic!("a step panics as planned");
+            std::panic::panic_any(PLANNED);
         }
         Ok(())
     }
