@@ -116,9 +116,9 @@ use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
 use crate::wire::{Protocol, Wire};
 
-pub use answer::{port, reply};
 /// The crate whose actors are guests, in the version that is understood.
 pub use ::ractor;
+pub use answer::{port, reply};
 
 use host::{Caught, Host};
 use visit::{Progress, Visit};
