@@ -75,7 +75,10 @@ async fn a_guest_that_does_not_yield_is_reported_and_stalls_nobody_and_ends_when
     let engine = Engine::new(1, Handle::current());
     let (report, mut reports) = mpsc::unbounded_channel();
     let limit = Duration::from_millis(20);
-    engine.watch_handlers(limit, move |stuck| drop(report.send(stuck))).unwrap();
+    let tell = move |stuck| {
+        let _ = report.send(stuck);
+    };
+    engine.watch_handlers(limit, tell).unwrap();
     let (guest, mut events) = subject(&engine, 4).await;
     let (other, _other_events) = subject(&engine, 4).await;
     let release = Arc::new(AtomicBool::new(false));

@@ -34,46 +34,51 @@ async fn ends(
     seen.contains(&Event::PostStop)
 }
 
-type Deed = fn(&Me) -> Result<(), Box<dyn std::error::Error + Send + Sync>>;
+type Deed = fn(&Me);
 
 // GU-2
 #[tokio::test]
-async fn a_guest_that_ends_itself_ends_as_ractor_says() {
-    let fault = || Exit::Failed(Fault::new("no disk"));
+async fn a_guest_that_ractor_ends_ends_as_ractor_says() {
     let with = |reason: &str| Exit::ShutdownWith(reason.into());
-    let cases: [(Deed, Exit, bool); 8] = [
-        (|me| Ok(me.stop(None)), Exit::Normal, true),
-        (|me| Ok(me.stop(Some("moved".into()))), with("moved"), true),
-        // Which is what ractor says of a kill, and is none.
-        (|me| Ok(me.stop(Some("killed".into()))), with("killed"), true),
-        (|me| Ok(me.drain()?), with("Drained"), true),
-        (|_| Err("no disk".into()), fault(), false),
-        (|_| panic!("boom"), Exit::Panicked("boom".into()), false),
-        (|me| Ok(me.kill()), Exit::Killed, false),
-        // The one who would tell of its end.
-        (|me| Ok(me.try_get_supervisor().unwrap().kill()), Exit::Killed, false),
-    ];
-    for (deed, exit, orderly) in cases {
-        let (guest, mut events) = subject(&engine(), 4).await;
-        let told = async || guest.cast(Msg::As(Message::act(deed))).unwrap();
-        assert_eq!(ends(&guest, &mut events, told, exit.clone()).await, orderly, "{exit}");
-    }
-}
-
-// GU-2: as above, while no handler runs.
-#[tokio::test]
-async fn an_idle_guest_that_others_end_in_ractor_ends_as_ractor_says() {
-    let cases: [(fn(&Me), Exit, bool); 3] = [
+    let cases: [(Deed, Exit, bool); 6] = [
         (|me| me.stop(None), Exit::Normal, true),
-        (|me| me.stop(Some("moved".into())), Exit::ShutdownWith("moved".into()), true),
+        (|me| me.stop(Some("moved".into())), with("moved"), true),
+        // Which is what ractor says of a kill, and is none.
+        (|me| me.stop(Some("killed".into())), with("killed"), true),
+        (|me| me.drain().unwrap(), with("Drained"), true),
         (|me| me.kill(), Exit::Killed, false),
+        // The one who would tell of the end.
+        (|me| me.try_get_supervisor().unwrap().kill(), Exit::Killed, false),
     ];
     for (deed, exit, orderly) in cases {
+        // From within a handler.
+        let (guest, mut events) = subject(&engine(), 4).await;
+        let told = async || guest.cast(does(deed)).unwrap();
+        assert_eq!(ends(&guest, &mut events, told, exit.clone()).await, orderly, "{exit}");
+        // By others, while no handler runs.
         let (guest, mut events) = subject(&engine(), 4).await;
         let me = inside(&guest).await;
         let told = async || deed(&me);
         assert_eq!(ends(&guest, &mut events, told, exit.clone()).await, orderly, "{exit}");
     }
+}
+
+fn does(deed: Deed) -> Msg {
+    Msg::As(Message::act(move |me| {
+        deed(me);
+        Ok(())
+    }))
+}
+
+// GU-2
+#[tokio::test]
+async fn a_guest_that_panics_ends_by_a_panic_and_one_that_errs_by_a_fault() {
+    let (guest, mut events) = subject(&engine(), 4).await;
+    let told = async || guest.cast(does(|_| panic!("boom"))).unwrap();
+    assert!(!ends(&guest, &mut events, told, Exit::Panicked("boom".into())).await);
+    let (guest, mut events) = subject(&engine(), 4).await;
+    let told = async || guest.cast(Msg::As(Message::act(|_| Err("no disk".into())))).unwrap();
+    assert!(!ends(&guest, &mut events, told, Exit::Failed(Fault::new("no disk"))).await);
 }
 
 #[tokio::test]
@@ -144,7 +149,7 @@ async fn a_panic_in_the_drop_of_the_state_ends_the_run_unless_it_had_another_cau
     let (mut failing, mut events) = Subject::new();
     failing.panics_in_drop = true;
     let guest = engine().spawn(failing.spec()).await.unwrap();
-    let told = async || guest.cast(Msg::As(Message::act(|_| panic!("cause")))).unwrap();
+    let told = async || guest.cast(does(|_| panic!("cause"))).unwrap();
     ends(&guest, &mut events, told, Exit::Panicked("cause".into())).await;
 }
 
@@ -186,7 +191,7 @@ async fn the_end_of_a_guest_that_was_linked_to_another_supervisor_is_told_all_th
 
     let (guest, mut events) = subject(&engine, 4).await;
     inside(&guest).await.link(other);
-    let told = async || guest.cast(Msg::As(Message::act(|me| Ok(me.kill())))).unwrap();
+    let told = async || guest.cast(does(|me| me.kill())).unwrap();
     ends(&guest, &mut events, told, Exit::Killed).await;
 }
 
@@ -210,7 +215,7 @@ async fn a_guest_is_monitored_and_linked_like_any_other_actor() {
     soon(watcher.call(PuppetMsg::Ask)).await.unwrap();
     soon(partner.call(PuppetMsg::Ask)).await.unwrap();
     let mut ended = down(&partner);
-    guest.cast(Msg::As(Message::act(|_| panic!("boom")))).unwrap();
+    guest.cast(does(|_| panic!("boom"))).unwrap();
     let exit = Exit::Panicked("boom".into());
     let PuppetEvent::Down(notice) = next(&mut seen).await else { panic!("no notice") };
     assert_eq!((notice.actor, &notice.exit), (guest.id(), &exit));
