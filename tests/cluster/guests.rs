@@ -166,18 +166,19 @@ async fn a_supervisor_starts_a_guest_again_and_its_messages_wait_meanwhile() {
     for (id, value) in [("here", 1), ("there", 2)] {
         let guest: ActorRef<CounterMsg> = tree.child(id).unwrap();
         for fault in [0, i64::MAX] {
-            guest.cast(CounterMsg::Add(40)).unwrap();
-            guest.cast(CounterMsg::Add(fault)).unwrap();
-            // Sent to the run that fails, handled by the next, which begins anew.
-            guest.cast(CounterMsg::Add(100)).unwrap();
+            guest.send(CounterMsg::Add(40)).await.unwrap();
+            guest.send(CounterMsg::Add(fault)).await.unwrap();
+            // Handled by the next run, which begins anew.
+            guest.send(CounterMsg::Add(100)).await.unwrap();
             assert_eq!(get(&guest).await, Ok(value + 100), "{id}");
         }
-        let mut downs = watch(&nodes[0], &guest, there).await;
-        guest.kill();
-        let down = told(&mut downs).await;
-        assert_eq!((down.exit, down.epoch, down.restarting), (Exit::Killed, Epoch(3), true));
-        assert_eq!(get(&guest).await, Ok(value), "{id}");
     }
+    let guest: ActorRef<CounterMsg> = tree.child("here").unwrap();
+    let mut downs = watch(&nodes[0], &guest, there).await;
+    guest.kill();
+    let down = told(&mut downs).await;
+    assert_eq!((down.exit, down.epoch, down.restarting), (Exit::Killed, Epoch(3), true));
+    assert_eq!(get(&guest).await, Ok(1));
     let children = tree.children().await;
     assert_eq!(children.iter().map(|child| child.node).collect::<Vec<_>>(), [None, Some(there)]);
     tree.stop(PATIENCE).await;
