@@ -81,6 +81,23 @@ async fn a_guest_that_panics_ends_by_a_panic_and_one_that_errs_by_a_fault() {
     assert!(!ends(&guest, &mut events, told, Exit::Failed(Fault::new("no disk"))).await);
 }
 
+// GU-2
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_end_is_told_after_a_state_that_is_slow_to_drop() {
+    let ends_by: [(Deed, Exit); 3] = [
+        (|_| panic!("boom"), Exit::Panicked("boom".into())),
+        (|me| me.stop(None), Exit::Normal),
+        (|me| me.kill(), Exit::Killed),
+    ];
+    for (deed, exit) in ends_by {
+        let (mut slow, mut events) = Subject::new();
+        slow.is_slow_to_drop = true;
+        let guest = engine().spawn(slow.spec()).await.unwrap();
+        let told = async || guest.cast(does(deed)).unwrap();
+        ends(&guest, &mut events, told, exit).await;
+    }
+}
+
 #[tokio::test]
 async fn the_causes_of_an_error_are_told() {
     let (guest, mut events) = subject(&engine(), 4).await;

@@ -7,7 +7,7 @@ use super::subject::{Me, Message, Msg, child, inside, subject};
 use crate::puppet::{down, engine, next};
 
 // GU-3
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn the_children_of_a_guest_and_theirs_are_gone_before_its_end_is_told() {
     type End = fn(&mobula_actors::ActorRef<Msg>, &Me);
     let cases: [(End, Exit); 5] = [

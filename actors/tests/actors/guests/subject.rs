@@ -70,8 +70,12 @@ impl From<Msg> for Message {
 
 pub(crate) struct Tell(mpsc::UnboundedSender<&'static str>, &'static str);
 
+/// As long as a slow destructor takes here: who does not wait for it is found out.
+const SLOW: Duration = Duration::from_millis(10);
+
 impl Drop for Tell {
     fn drop(&mut self) {
+        std::thread::sleep(SLOW);
         let _ = self.0.send(self.1);
     }
 }
@@ -85,6 +89,7 @@ pub(crate) struct Subject {
     pub(crate) on_event: Hook,
     pub(crate) waits_in_start: bool,
     pub(crate) panics_in_drop: bool,
+    pub(crate) is_slow_to_drop: bool,
 }
 
 impl Subject {
@@ -99,6 +104,7 @@ impl Subject {
             on_event: nothing,
             waits_in_start: false,
             panics_in_drop: false,
+            is_slow_to_drop: false,
         };
         (subject, seen)
     }
@@ -116,6 +122,7 @@ impl Subject {
 pub(crate) struct State {
     events: mpsc::UnboundedSender<Event>,
     panics_in_drop: bool,
+    is_slow_to_drop: bool,
     sum: u32,
     kept: Vec<RpcReplyPort<u32>>,
     owned: Vec<Tell>,
@@ -123,6 +130,9 @@ pub(crate) struct State {
 
 impl Drop for State {
     fn drop(&mut self) {
+        if self.is_slow_to_drop {
+            std::thread::sleep(SLOW);
+        }
         let _ = self.events.send(Event::Dropped);
         if self.panics_in_drop {
             panic!("panic in drop");
@@ -139,6 +149,7 @@ impl Actor for Subject {
         let state = State {
             events: self.events.clone(),
             panics_in_drop: self.panics_in_drop,
+            is_slow_to_drop: self.is_slow_to_drop,
             sum: 0,
             kept: Vec::new(),
             owned: Vec::new(),
