@@ -9,6 +9,8 @@ pub mod placement;
 pub mod sim;
 
 pub use mobula_actors as actors;
+#[cfg(feature = "ractor")]
+pub use mobula_actors::guest;
 pub use mobula_actors::{kind, protocol};
 pub use mobula_supervision as supervision;
 pub use node::Node;

@@ -36,6 +36,9 @@ pub(crate) struct Rare<M> {
     restored: Option<Bytes>,
     /// Timers and pipes end with the run.
     tasks: Vec<JoinHandle<()>>,
+    /// Tasks that end by themselves once the run's state is gone, before the end is told.
+    #[cfg(feature = "ractor")]
+    outlasting: Vec<JoinHandle<()>>,
     /// Tells the monitors this run set that it still wants to know.
     watching: Option<Arc<()>>,
     pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
@@ -44,7 +47,15 @@ pub(crate) struct Rare<M> {
 
 impl<M> Default for Rare<M> {
     fn default() -> Self {
-        Self { restored: None, tasks: Vec::new(), watching: None, on_stored: None, family: None }
+        Self {
+            restored: None,
+            tasks: Vec::new(),
+            #[cfg(feature = "ractor")]
+            outlasting: Vec::new(),
+            watching: None,
+            on_stored: None,
+            family: None,
+        }
     }
 }
 
@@ -183,6 +194,12 @@ impl<A: Actor> Context<A> {
         handle
     }
 
+    /// Waits for `task` when the run ends, and does not abort it.
+    #[cfg(feature = "ractor")]
+    pub(crate) fn outlast(&mut self, task: JoinHandle<()>) {
+        self.rare().outlasting.push(task);
+    }
+
     /// The latest checkpoint that a run before this one left, if any.
     ///
     /// # Errors
@@ -223,6 +240,8 @@ impl<A: Actor> Drop for Context<A> {
         for task in &tasks {
             task.abort();
         }
+        #[cfg(feature = "ractor")]
+        tasks.append(&mut rare.outlasting);
         if let Some(family) = family {
             tasks.push(self.engine().runtime().spawn(family.end()));
         }

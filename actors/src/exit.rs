@@ -20,10 +20,9 @@ impl Fault {
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
-}
 
-impl<E: std::error::Error> From<E> for Fault {
-    fn from(error: E) -> Self {
+    /// What `error` says, and its causes.
+    pub(crate) fn of(error: &dyn std::error::Error) -> Self {
         let mut text = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
@@ -32,6 +31,12 @@ impl<E: std::error::Error> From<E> for Fault {
             source = cause.source();
         }
         Self(text)
+    }
+}
+
+impl<E: std::error::Error> From<E> for Fault {
+    fn from(error: E) -> Self {
+        Self::of(&error)
     }
 }
 

@@ -43,6 +43,8 @@ mod exit;
 mod family;
 mod fill;
 mod group;
+#[cfg(feature = "ractor")]
+pub mod guest;
 pub mod id;
 pub mod mailbox;
 mod port;

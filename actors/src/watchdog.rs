@@ -89,19 +89,19 @@ impl Engine {
 }
 
 /// Polls `life` under the eyes of `dog`.
-pub(crate) async fn watched(
+pub(crate) async fn watched<T>(
     dog: Arc<Watchdog>,
     actor: ActorId,
     kind: &'static str,
-    life: impl Future<Output = ()>,
-) {
+    life: impl Future<Output = T>,
+) -> T {
     let kind = dog.number_of(kind);
     let mut life = pin!(life);
     poll_fn(|cx| {
         let _turn = Turn::begin(&dog, actor, kind);
         life.as_mut().poll(cx)
     })
-    .await;
+    .await
 }
 
 /// Ends the turn also when the poll panics.

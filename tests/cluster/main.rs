@@ -5,6 +5,8 @@
 mod calls;
 mod deaths;
 mod flow;
+#[cfg(feature = "ractor")]
+mod guests;
 mod lives;
 mod monitors;
 mod moves;

@@ -11,6 +11,8 @@ mod fairness;
 mod fake_net;
 mod families;
 mod groups;
+#[cfg(feature = "ractor")]
+mod guests;
 mod kinds;
 mod monitors;
 mod names;
