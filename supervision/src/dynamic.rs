@@ -123,7 +123,7 @@ impl Supervisor {
         let mut longest = Duration::ZERO;
         for member in self.members.values_mut() {
             member.ask_to_stop();
-            if let Shutdown::After(timeout) = member.settings.shutdown {
+            if let Shutdown::After(timeout) = member.shutdown {
                 longest = longest.max(timeout);
             }
         }
@@ -132,7 +132,7 @@ impl Supervisor {
 
     pub(crate) fn all_overdue(&mut self) {
         let overdue = |shutdown| shutdown != Shutdown::Infinity;
-        for member in self.members.values().filter(|member| overdue(member.settings.shutdown)) {
+        for member in self.members.values().filter(|member| overdue(member.shutdown)) {
             member.kill_now();
         }
         self.arm_all(KILL_GRACE, News::AllStillThere);
@@ -140,7 +140,7 @@ impl Supervisor {
 
     pub(crate) fn all_still_there(&mut self) {
         let killed = self.members.values().filter(|member| {
-            member.settings.shutdown != Shutdown::Infinity
+            member.shutdown != Shutdown::Infinity
                 && self.plan.state(member.key) == Some(ChildState::Stopping)
         });
         let killed: Vec<Key> = killed.map(|member| member.key).collect();

@@ -4,7 +4,8 @@
 //! - **SV-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
 //!   and terminating go on meanwhile.
 //! - **SV-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
-//!   that is killed or panics leaves at once: its children are then killed.
+//!   that is killed or panics leaves at once: its children are then killed, and its next run waits for
+//!   their ends (OR-1).
 //! - **SV-3** A child keeps its actor id and its references over all its runs.
 
 use std::collections::{BTreeMap, HashMap};
@@ -25,12 +26,12 @@ use crate::directory::{Directory, Reference};
 use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
 use crate::event::Event;
+use crate::info::{Counts, Look};
 use crate::intensity::Intensity;
 use crate::line::{Line, News};
 use crate::member::Member;
 use crate::spec::{ChildSpec, Hook, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
 use crate::strategy::{Key, Plan, Strategy};
-use crate::tree::{ChildInfo, Counts};
 
 /// Children of one supervisor, static and run-time together.
 pub const CHILDREN_MAX: usize = 1_000_000;
@@ -89,10 +90,12 @@ pub enum Msg {
     Restart { id: String, reply: Reply<Result<Reference, TreeError>> },
     /// Forget a stopped child.
     Delete { id: String, reply: Reply<Result<(), TreeError>> },
-    /// List the children.
-    Children(Reply<Vec<ChildInfo>>),
+    /// List the children; of a dynamic supervisor no more than this.
+    Look { dynamic_max: usize, reply: Reply<Look> },
     /// Count them.
     Count(Reply<Counts>),
+    /// Where its tree keeps its children, and its own path.
+    Place(Reply<(Arc<Directory>, String)>),
 }
 
 /// Starts children in order, starts them again when they end, and stops them in reverse order.
@@ -104,7 +107,7 @@ pub struct Supervisor {
     pub(crate) line: Arc<Line>,
     news: UnboundedReceiver<News>,
     pub(crate) plan: Plan,
-    pub(crate) members: BTreeMap<Key, Member>,
+    pub(crate) members: BTreeMap<Key, Box<Member>>,
     pub(crate) ids: HashMap<String, Key>,
     /// The children of a dynamic supervisor.
     pub(crate) actors: HashMap<ActorId, Key>,
@@ -135,15 +138,14 @@ impl Actor for Supervisor {
     async fn start(supervising: Supervising, ctx: &mut Context<Self>) -> Result<Self, Fault> {
         // It hears of its children by their notices; a link must not end it.
         ctx.trap_exits();
+        supervising.directory.orphans.gone().await;
+        supervising.admit(ctx)?;
         let mut supervisor = Self::new(supervising, ctx);
         let spec = supervisor.supervising.spec.clone();
         for child in &spec.children {
             if let Err(error) = supervisor.start_static(child.clone()).await {
                 supervisor.wind_down(Exit::Shutdown).await;
-                let fault = Fault::from(error.clone());
-                // Only the first start of a tree has somebody who reads this.
-                let _ = supervisor.supervising.failure.set(error);
-                return Err(fault);
+                return Err(supervisor.supervising.fail(error));
             }
         }
         let decisions = supervisor.plan.up();
@@ -163,8 +165,12 @@ impl Actor for Supervisor {
             Msg::Terminate { id, reply } => self.terminate(&id, reply),
             Msg::Restart { id, reply } => self.restart(&id, reply),
             Msg::Delete { id, reply } => reply.send(self.delete(&id)),
-            Msg::Children(reply) => reply.send(self.infos()),
+            Msg::Look { dynamic_max, reply } => reply.send(self.look(dynamic_max)),
             Msg::Count(reply) => reply.send(self.counts()),
+            Msg::Place(reply) => {
+                let Supervising { directory, path, .. } = &self.supervising;
+                reply.send((directory.clone(), path.clone()));
+            }
         }
         if self.plan.is_ending() {
             ctx.stop_with(self.until_over().await);
@@ -257,6 +263,29 @@ impl Supervisor {
 }
 
 impl Supervising {
+    /// Whether the supervisor is needed and has its name.
+    fn admit(&self, ctx: &mut Context<Supervisor>) -> Result<(), Fault> {
+        if self.spec.needed.as_ref().is_some_and(|needed| !needed()) {
+            self.fail(SuperviseError::Ignored);
+            return Err(ctx.ignore());
+        }
+        let Some(name) = &self.spec.name else { return Ok(()) };
+        let named = ctx.engine().register(name, &ctx.me());
+        named.map_err(|error| self.fail(SuperviseError::Name(error)))
+    }
+
+    /// Only the first start of a tree has somebody who reads the error.
+    fn fail(&self, error: SuperviseError) -> Fault {
+        let fault = Fault::from(error.clone());
+        let _ = self.failure.set(error);
+        fault
+    }
+
+    /// The supervisor's own path; empty for the root.
+    pub(crate) fn own_path(&self) -> &str {
+        self.path.trim_end_matches('/')
+    }
+
     /// The child's path, or what stands for it.
     pub(crate) fn name(&self, member: &Member) -> String {
         match self.spec.strategy {
@@ -306,6 +335,10 @@ impl Drop for Supervisor {
             }
         }
         // The last to start is the first to be killed (SV-2).
-        while self.members.pop_last().is_some() {}
+        while let Some((_, member)) = self.members.pop_last() {
+            if let Some(hold) = &member.hold {
+                self.supervising.directory.orphans.leave(hold);
+            }
+        }
     }
 }

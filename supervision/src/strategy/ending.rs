@@ -26,7 +26,7 @@ impl Plan {
         let significant = child.is_some_and(|child| child.rules.significant);
         let mut decisions = self.finish(key);
         let is_active =
-            |child: &Child| child.rules.significant && child.state != ChildState::Stopped;
+            |child: &Box<Child>| child.rules.significant && child.state != ChildState::Stopped;
         let shuts_down = match self.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => significant,

@@ -102,7 +102,7 @@ async fn more_restarts_than_the_intensity_allows_end_the_tree_with_max_intensity
     bench.log.take();
     b.cast(ProbeMsg::Fail).unwrap();
     let gave_up = |event: &Event| matches!(event, Event::GaveUp { .. }).then(|| event.clone());
-    assert_eq!(bench.event(gave_up).await, Event::GaveUp { exit: Exit::MaxIntensity });
+    assert_eq!(bench.event(gave_up).await, Event::GaveUp { id: String::new(), exit: Exit::MaxIntensity });
     assert_eq!(wait.await.unwrap(), Exit::MaxIntensity);
     assert_eq!(bench.log.take(), ["b gone", "a stopped", "a gone"]);
     let refused = b.cast(ProbeMsg::Fail).unwrap_err();
