@@ -48,6 +48,7 @@ mod orphans;
 mod print;
 mod spec;
 pub mod strategy;
+mod supervising;
 mod supervisor;
 mod tree;
 

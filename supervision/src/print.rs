@@ -67,7 +67,7 @@ impl Tree {
         if !child.is_supervisor || child.state != ChildState::Running {
             return None;
         }
-        self.below(self.from_here(&child.id))?.look().await
+        self.below(self.within(&child.id))?.look().await
     }
 }
 

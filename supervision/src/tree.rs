@@ -14,7 +14,8 @@ use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
 use crate::info::{ChildInfo, Counts};
 use crate::spec::{ChildSpec, SupervisorSpec};
-use crate::supervisor::{Msg, Supervising, Supervisor};
+use crate::supervising::Supervising;
+use crate::supervisor::{Msg, Supervisor};
 
 /// Starts and stops have bounds of their own; an answer that takes longer than this is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(86_400);
@@ -238,7 +239,7 @@ impl Tree {
     }
 
     /// A path from the root as one from here.
-    pub(crate) fn from_here<'a>(&self, id: &'a str) -> &'a str {
+    pub(crate) fn within<'a>(&self, id: &'a str) -> &'a str {
         id.strip_prefix(&self.path).unwrap_or(id)
     }
 

@@ -9,7 +9,8 @@ use mobula_actors::{Restart, Settings, Shutdown};
 use super::SupervisorSpec;
 use crate::error::SpecError;
 use crate::strategy::AutoShutdown;
-use crate::supervisor::{Supervising, Supervisor};
+use crate::supervising::Supervising;
+use crate::supervisor::Supervisor;
 
 /// Describes one child.
 #[derive(Clone)]

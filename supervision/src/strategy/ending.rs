@@ -26,11 +26,13 @@ impl Plan {
         let significant = child.is_some_and(|child| child.rules.significant);
         let mut decisions = self.finish(key);
         let is_active =
-            |child: &Box<Child>| child.rules.significant && child.state != ChildState::Stopped;
+            |child: &Child| child.rules.significant && child.state != ChildState::Stopped;
         let shuts_down = match self.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => significant,
-            AutoShutdown::AllSignificant => significant && !self.children.values().any(is_active),
+            AutoShutdown::AllSignificant => {
+                significant && !self.children.values().any(|child| is_active(child))
+            }
         };
         self.shuts_down |= shuts_down;
         if shuts_down && self.is_up {
