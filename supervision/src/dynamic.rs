@@ -107,15 +107,25 @@ impl Supervisor {
         if !self.is_dynamic() {
             return reply.send(Err(TreeError::NoTemplate));
         }
-        let key = self.actors.get(&actor).copied();
-        match key.and_then(|key| Some((key, self.members.get_mut(&key)?))) {
-            Some((key, member)) => {
+        let key = Key(actor.number);
+        match self.members.get_mut(&key).filter(|member| member.actor == actor) {
+            Some(member) => {
                 member.tell_when_stopped(reply);
                 let decisions = self.plan.terminate(key);
                 self.carry_out(decisions);
             }
             None => reply.send(Err(TreeError::Unknown(actor.to_string()))),
         }
+    }
+
+    /// The key of a child to be added. Those of dynamic children are found by their actors, whose
+    /// numbers count up as well.
+    pub(crate) fn next_key(&mut self, actor: ActorId) -> Key {
+        if self.is_dynamic() {
+            return Key(actor.number);
+        }
+        self.keys += 1;
+        Key(self.keys)
     }
 
     /// Asks all children to end, with one timer for all (DY-2).

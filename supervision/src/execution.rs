@@ -160,28 +160,22 @@ impl Supervisor {
     }
 
     pub(crate) fn add(&mut self, child: ChildSpec, asked: Asked) -> Key {
-        let key = Key(self.keys);
-        self.keys += 1;
         let id = child.id.clone();
         let sown = child.sow(&self.supervising);
+        let actor = self.supervising.spawner.next_id();
+        let key = self.next_key(actor);
         self.plan.add(key, rules(&sown.recipe.settings, self.supervising.spec.backoff));
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        let mut member = Box::new(Member::new(key, id.clone(), sown, &hands));
-        member.asked = Some(asked);
-        if self.is_dynamic() {
-            self.actors.insert(member.actor, key);
-        } else {
-            self.ids.insert(id, key);
+        if !self.is_dynamic() {
+            self.ids.insert(id.clone(), key);
         }
+        let mut member = Box::new(Member::new(key, id, actor, sown, &self.line));
+        member.asked = Some(asked);
         self.members.insert(key, member);
         key
     }
 
     fn forget(&mut self, member: &Member) {
-        if self.is_dynamic() {
-            self.actors.remove(&member.actor);
-        } else {
+        if !self.is_dynamic() {
             self.supervising.directory.remove(&self.supervising.path_of(&member.id));
             self.ids.remove(&*member.id);
         }

@@ -70,15 +70,16 @@ impl Member {
     pub(crate) fn new(
         key: Key,
         id: String,
+        actor: ActorId,
         Sown { recipe, is_supervisor }: Sown,
-        hands: &Hands<'_>,
+        line: &Arc<Line>,
     ) -> Self {
         let kept = recipe.settings.restart != Restart::Temporary;
-        let keeper = ChildWatch::new(hands.line.clone(), key, kept);
+        let keeper = ChildWatch::new(line.clone(), key, kept);
         Self {
             key,
             id: id.into(),
-            actor: hands.spawner.next_id(),
+            actor,
             kind: recipe.seed.kind(),
             shutdown: recipe.settings.shutdown,
             is_supervisor,

@@ -72,8 +72,6 @@ pub struct Supervisor {
     pub(crate) plan: Plan,
     pub(crate) members: BTreeMap<Key, Box<Member>>,
     pub(crate) ids: HashMap<String, Key>,
-    /// The children of a dynamic supervisor.
-    pub(crate) actors: HashMap<ActorId, Key>,
     /// Of the stop of all of them.
     pub(crate) timer: Option<AbortHandle>,
     pub(crate) keys: u64,
@@ -160,7 +158,6 @@ impl Supervisor {
             news,
             members: BTreeMap::new(),
             ids: HashMap::new(),
-            actors: HashMap::new(),
             timer: None,
             keys: 0,
             born: Instant::now(),

@@ -86,3 +86,21 @@ async fn a_child_with_back_off_waits_longer_each_time() {
     }
     tree.stop(secs(60)).await;
 }
+
+// A child's own waits go before those of its supervisor, which go before none.
+#[tokio::test(start_paused = true)]
+async fn the_back_off_of_a_supervisor_is_that_of_its_children() {
+    let mut bench = Bench::new();
+    let spec = bench.spec().backoff(secs(10), secs(10)).child("a", bench.probe("a"));
+    let spec = spec.child("b", bench.probe("b").backoff(secs(1), secs(1)));
+    let tree = bench.supervise(spec).await.unwrap();
+    for (id, waits) in [("a", secs(10)), ("b", secs(1))] {
+        child(&tree, id).cast(ProbeMsg::Fail).unwrap();
+        bench.ended(id).await;
+        let begun = Instant::now();
+        assert_eq!(bench.started(id).await, 2);
+        let waited = begun.elapsed().as_secs_f64() / waits.as_secs_f64();
+        assert!((0.79..1.21).contains(&waited), "{id}: {waited} of {waits:?}");
+    }
+    tree.stop(secs(60)).await;
+}
