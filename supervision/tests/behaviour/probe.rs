@@ -63,9 +63,12 @@ impl Log {
 
     /// Waits until `line` has been written.
     pub(crate) async fn until(&self, line: &str) {
-        while !self.0.0.lock().unwrap().iter().any(|written| written == line) {
-            self.0.1.notified().await;
-        }
+        let wait = async {
+            while !self.0.0.lock().unwrap().iter().any(|written| written == line) {
+                self.0.1.notified().await;
+            }
+        };
+        tokio::time::timeout(secs(1_000_000), wait).await.expect("the line is never written");
     }
 }
 
@@ -257,9 +260,12 @@ pub(crate) async fn states(tree: &Tree) -> Vec<(String, ChildState)> {
     tree.children().await.into_iter().map(|child| (child.id, child.state)).collect()
 }
 
-/// Waits until the only thing that is going on has come to rest.
+/// Waits until what goes on has come to rest. Its patience is real time: that of a test may stand
+/// still.
 pub(crate) async fn until<F: Future<Output = bool>>(mut at_rest: impl FnMut() -> F) {
+    let begun = std::time::Instant::now();
     while !at_rest().await {
+        assert!(begun.elapsed() < secs(20), "it did not come to rest");
         tokio::task::yield_now().await;
     }
 }

@@ -76,14 +76,13 @@ impl Desk {
 
     /// The child with its name, once it is the run `epoch`.
     async fn server(&self, epoch: u64) -> ActorRef<ProbeMsg> {
-        loop {
-            if let Ok(server) = self.bench.engine.lookup::<ProbeMsg>("server")
-                && server.call(ProbeMsg::Get).await.is_ok_and(|(run, _)| run == epoch)
-            {
-                return server;
-            }
-            tokio::task::yield_now().await;
-        }
+        let find = async || {
+            let server = self.bench.engine.lookup::<ProbeMsg>("server").ok()?;
+            let (run, _) = server.call(ProbeMsg::Get).await.ok()?;
+            (run == epoch).then_some(server)
+        };
+        until(async || find().await.is_some()).await;
+        find().await.unwrap()
     }
 
     /// How often the supervisor was started again.
