@@ -61,8 +61,11 @@ async fn a_supervisor_that_was_killed_starts_again_after_its_last_children_have_
         until(async || tree.children().await[0].restarts == restarts).await;
         // Not one start failed for the device: each would have counted.
         until(async || tree.count().await.active == 1).await;
-        assert_eq!(tree.children().await[0].last_exit, Some(Exit::Killed));
-        assert_eq!(tree.children().await[0].restarts, restarts);
+        let below = &tree.children().await[0];
+        // On a busy machine it can be through with its stop before the kill is here.
+        let exit = below.last_exit.clone().unwrap();
+        assert!([Exit::Killed, Exit::Shutdown].contains(&exit), "{exit}");
+        assert_eq!(below.restarts, restarts);
     }
     tree.stop(secs(60)).await;
     assert_eq!(device.free.available_permits(), 1);

@@ -1,8 +1,10 @@
 //! Who is started again, when, with what, and how often.
 
+use mobula_actors::Exit;
+use mobula_supervision::Strategy;
 use tokio::time::Instant;
 
-use crate::probe::{Begin, Bench, ProbeMsg, child, secs};
+use crate::probe::{Begin, Bench, Finish, ProbeMsg, child, secs};
 
 #[tokio::test(start_paused = true)]
 async fn restarts_further_apart_than_the_period_do_not_add_up() {
@@ -101,6 +103,27 @@ async fn the_back_off_of_a_supervisor_is_that_of_its_children() {
         assert_eq!(bench.started(id).await, 2);
         let waited = begun.elapsed().as_secs_f64() / waits.as_secs_f64();
         assert!((0.79..1.21).contains(&waited), "{id}: {waited} of {waits:?}");
+    }
+    tree.stop(secs(60)).await;
+}
+
+// SG-1
+#[tokio::test(start_paused = true)]
+async fn a_child_that_ends_while_its_group_is_being_stopped_does_not_count_again() {
+    let mut bench = Bench::new();
+    let spec = bench.spec_of(Strategy::OneForAll).intensity(1, secs(5));
+    let spec = spec.child("a", bench.probe("a")).child("b", bench.probe("b"));
+    let tree = bench.supervise(spec.child("c", bench.finishing("c", Finish::Slow(secs(2)))));
+    let tree = tree.await.unwrap();
+    let b = child(&tree, "b");
+    child(&tree, "a").cast(ProbeMsg::Fail).unwrap();
+    bench.ended("a").await;
+    // `c` takes its time to stop, and it is not the turn of `b` yet.
+    b.cast(ProbeMsg::Fail).unwrap();
+    bench.ended("b").await;
+    assert_eq!(bench.ended("c").await, Exit::Shutdown);
+    for id in ["a", "b", "c"] {
+        assert_eq!(child(&tree, id).call(ProbeMsg::Get).await.unwrap().0, 2);
     }
     tree.stop(secs(60)).await;
 }
