@@ -8,7 +8,6 @@ use crate::member::{Asked, Member};
 use crate::spec::ChildSpec;
 use crate::strategy::{ChildState, Decision, Key};
 use crate::supervisor::{CHILDREN_MAX, Supervisor};
-use crate::tree::{ChildInfo, Counts};
 
 impl Supervisor {
     pub(crate) fn spawn(&mut self, child: ChildSpec, reply: Reply<Result<Reference, TreeError>>) {
@@ -34,6 +33,7 @@ impl Supervisor {
         if self.is_dynamic() {
             return Err(TreeError::Dynamic);
         }
+        child.check_id()?;
         Ok(child.check(self.supervising.spec.auto_shutdown)?)
     }
 
@@ -87,35 +87,7 @@ impl Supervisor {
 
     fn find(&mut self, id: &str) -> Option<(Key, &mut Member)> {
         let key = *self.ids.get(id)?;
-        Some((key, self.members.get_mut(&key)?))
-    }
-
-    pub(crate) fn infos(&self) -> Vec<ChildInfo> {
-        let info = |member: &Member| {
-            let (epoch, restarts) = self.plan.runs(member.key);
-            ChildInfo {
-                id: self.supervising.name(member),
-                is_supervisor: member.is_supervisor,
-                kind: member.seed.kind(),
-                actor: member.actor,
-                epoch,
-                node: member.hold.as_ref().and_then(|hold| hold.node()),
-                state: self.plan.state(member.key).unwrap_or(ChildState::Stopped),
-                restarts,
-            }
-        };
-        self.members.values().map(info).collect()
-    }
-
-    pub(crate) fn counts(&self) -> Counts {
-        let is_active = |member: &&Member| self.plan.state(member.key) == Some(ChildState::Running);
-        let supervisors = self.members.values().filter(|member| member.is_supervisor).count();
-        Counts {
-            specs: if self.is_dynamic() { 1 } else { self.members.len() },
-            active: self.members.values().filter(is_active).count(),
-            supervisors,
-            workers: self.members.len() - supervisors,
-        }
+        Some((key, &mut **self.members.get_mut(&key)?))
     }
 }
 

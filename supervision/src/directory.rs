@@ -7,11 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::ActorRef;
 
+use crate::orphans::Orphans;
+
 /// An `ActorRef` to a child, without its type.
 pub(crate) type Reference = Arc<dyn Any + Send + Sync>;
 
 #[derive(Default)]
-pub(crate) struct Directory(Mutex<HashMap<String, Reference>>);
+pub struct Directory {
+    entries: Mutex<HashMap<String, Reference>>,
+    pub(crate) orphans: Orphans,
+}
 
 impl Directory {
     pub(crate) fn insert(&self, path: &str, reference: Reference) {
@@ -28,7 +33,7 @@ impl Directory {
 
     fn entries(&self) -> MutexGuard<'_, HashMap<String, Reference>> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -107,9 +107,9 @@ impl Supervisor {
         if !self.is_dynamic() {
             return reply.send(Err(TreeError::NoTemplate));
         }
-        let key = self.actors.get(&actor).copied();
-        match key.and_then(|key| Some((key, self.members.get_mut(&key)?))) {
-            Some((key, member)) => {
+        let key = Key(actor.number);
+        match self.members.get_mut(&key).filter(|member| member.actor == actor) {
+            Some(member) => {
                 member.tell_when_stopped(reply);
                 let decisions = self.plan.terminate(key);
                 self.carry_out(decisions);
@@ -118,12 +118,22 @@ impl Supervisor {
         }
     }
 
+    /// The key of a child to be added. Those of dynamic children are found by their actors, whose
+    /// numbers count up as well.
+    pub(crate) fn next_key(&mut self, actor: ActorId) -> Key {
+        if self.is_dynamic() {
+            return Key(actor.number);
+        }
+        self.keys += 1;
+        Key(self.keys)
+    }
+
     /// Asks all children to end, with one timer for all (DY-2).
     pub(crate) fn stop_all(&mut self) {
         let mut longest = Duration::ZERO;
         for member in self.members.values_mut() {
             member.ask_to_stop();
-            if let Shutdown::After(timeout) = member.settings.shutdown {
+            if let Shutdown::After(timeout) = member.shutdown {
                 longest = longest.max(timeout);
             }
         }
@@ -132,7 +142,7 @@ impl Supervisor {
 
     pub(crate) fn all_overdue(&mut self) {
         let overdue = |shutdown| shutdown != Shutdown::Infinity;
-        for member in self.members.values().filter(|member| overdue(member.settings.shutdown)) {
+        for member in self.members.values().filter(|member| overdue(member.shutdown)) {
             member.kill_now();
         }
         self.arm_all(KILL_GRACE, News::AllStillThere);
@@ -140,7 +150,7 @@ impl Supervisor {
 
     pub(crate) fn all_still_there(&mut self) {
         let killed = self.members.values().filter(|member| {
-            member.settings.shutdown != Shutdown::Infinity
+            member.shutdown != Shutdown::Infinity
                 && self.plan.state(member.key) == Some(ChildState::Stopping)
         });
         let killed: Vec<Key> = killed.map(|member| member.key).collect();

@@ -1,6 +1,6 @@
 //! What can go wrong with a tree.
 
-use mobula_actors::{Exit, SpawnError};
+use mobula_actors::{Exit, NameError, SpawnError};
 use thiserror::Error;
 
 /// A tree that did not come up. What had been started has been stopped in reverse order.
@@ -21,6 +21,13 @@ pub enum SuperviseError {
     /// Children that had started ended too often before the others were up.
     #[error("the supervisor gave up while it started: {0}")]
     GaveUp(Exit),
+    /// It said that it is not needed ([`SupervisorSpec::only_if`](crate::SupervisorSpec::only_if)):
+    /// nothing runs.
+    #[error("the supervisor is not needed")]
+    Ignored,
+    /// It could not have its name; nothing has been started.
+    #[error(transparent)]
+    Name(NameError),
     /// The supervisor itself could not be started.
     #[error(transparent)]
     Spawn(SpawnError),
@@ -33,6 +40,9 @@ pub enum SpecError {
     /// Two children of one supervisor have the same id.
     #[error("two children have the id {0:?}; give each its own")]
     DuplicateId(String),
+    /// A path is made of ids with slashes between them.
+    #[error("a child cannot have the id {0:?}; take one with no slash that is not empty")]
+    BadId(String),
     /// Restarts within no time at all cannot be counted.
     #[error("an intensity needs a period longer than zero")]
     NoPeriod,
@@ -51,6 +61,14 @@ pub enum SpecError {
     /// It has its template and no other children.
     #[error("a dynamic supervisor has no child {0:?} beside its template")]
     DynamicChild(String),
+    /// Supervisors stand below each other too often.
+    #[error("the supervisor {id:?} stands below {max} others; make the tree flatter")]
+    TooDeep {
+        /// The one that is too much.
+        id: String,
+        /// The bound.
+        max: usize,
+    },
     /// A dynamic supervisor needs to know how to make a child.
     #[error("a dynamic supervisor needs a template; describe it with `Supervisor::dynamic`")]
     NoTemplate,

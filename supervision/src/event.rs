@@ -71,6 +71,8 @@ pub enum Event {
     },
     /// The supervisor stopped its children and ends.
     GaveUp {
+        /// The supervisor; empty for the root.
+        id: String,
         /// How it ends.
         exit: Exit,
     },
@@ -96,7 +98,8 @@ impl fmt::Display for Event {
             Self::Zombie { id, epoch, .. } => {
                 write!(f, "{id} {epoch} was killed but has not ended")
             }
-            Self::GaveUp { exit } => write!(f, "the supervisor gave up: {exit}"),
+            Self::GaveUp { id, exit } if id.is_empty() => write!(f, "the tree gave up: {exit}"),
+            Self::GaveUp { id, exit } => write!(f, "{id} gave up: {exit}"),
         }
     }
 }

@@ -2,9 +2,10 @@
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
+use std::time::Duration;
 
 use mobula_actors::spawner::Started;
-use mobula_actors::{Exit, Fault, SpawnError};
+use mobula_actors::{Exit, Fault, Restart, Settings, SpawnError};
 
 use crate::backoff::Backoff;
 use crate::directory::Reference;
@@ -51,7 +52,8 @@ impl Supervisor {
                 }
                 Decision::GiveUp(exit) => {
                     if exit.is_abnormal() {
-                        self.supervising.tell(&Event::GaveUp { exit: exit.clone() });
+                        let id = self.supervising.own_path().to_owned();
+                        self.supervising.tell(&Event::GaveUp { id, exit: exit.clone() });
                     }
                     self.over = Some(exit);
                 }
@@ -75,7 +77,9 @@ impl Supervisor {
             What::Start(Some(Ok(started))) => self.started(child, started),
             What::Start(Some(Err(error))) => self.start_failed(child, Some(error)),
             What::Start(None) => self.start_failed(child, None),
-            What::Ended(exit) if member.is_starting() => member.early_end = Some(exit),
+            What::Ended(exit) if member.is_starting() => {
+                member.early_end = Some(Box::new(exit));
+            }
             What::Ended(exit) => self.ended(child, exit),
             What::Dropped(messages) => {
                 let id = self.supervising.name(member);
@@ -92,10 +96,9 @@ impl Supervisor {
         let is_dynamic = self.is_dynamic();
         let Some(member) = self.members.get_mut(&child) else { return };
         member.start_is_over();
-        member.is_new = false;
         let id = self.supervising.name(member);
         let (actor, epoch, node) = (member.actor, member.epoch, started.child.node());
-        member.hold = Some(started.child);
+        member.is_up(started.child);
         let reference = started.reference.map(Reference::from);
         if let Some(reference) = reference.as_ref().filter(|_| !is_dynamic) {
             self.supervising.directory.insert(&id, reference.clone());
@@ -108,7 +111,7 @@ impl Supervisor {
             asked(Ok(reference));
         }
         if let Some(exit) = early_end {
-            self.ended(child, exit);
+            self.ended(child, *exit);
         }
     }
 
@@ -121,6 +124,7 @@ impl Supervisor {
         let asked = member.asked.take();
         if error.is_some() {
             let (id, epoch) = (self.supervising.name(member), member.epoch);
+            member.last_exit = Some(Box::new(exit.clone()));
             self.supervising.tell(&Event::StartFailed { id, epoch, exit: exit.clone() });
         }
         let end = self.end_of(exit);
@@ -143,6 +147,7 @@ impl Supervisor {
             return;
         }
         member.disarm();
+        member.last_exit = Some(Box::new(exit.clone()));
         let (id, actor, epoch) = (self.supervising.name(member), member.actor, member.epoch);
         self.supervising.tell(&Event::Ended { id, actor, epoch, exit: exit.clone() });
         let end = self.end_of(exit);
@@ -155,39 +160,37 @@ impl Supervisor {
     }
 
     pub(crate) fn add(&mut self, child: ChildSpec, asked: Asked) -> Key {
-        let key = Key(self.keys);
-        self.keys += 1;
         let id = child.id.clone();
         let sown = child.sow(&self.supervising);
-        let settings = &sown.settings;
-        let backoff = settings.backoff.or(self.supervising.spec.backoff);
-        let code = backoff.map(|(min, max)| Backoff::new(min, max));
-        let infra = code.clone().unwrap_or_default().first_at_once();
-        self.plan.add(
-            key,
-            Rules { restart: settings.restart, significant: settings.significant, code, infra },
-        );
-        let hands =
-            Hands { runtime: &self.runtime, spawner: &self.supervising.spawner, line: &self.line };
-        let mut member = Member::new(key, id.clone(), sown, &hands);
-        member.asked = Some(asked);
-        if self.is_dynamic() {
-            self.actors.insert(member.actor, key);
-        } else {
-            self.ids.insert(id, key);
+        let actor = self.supervising.spawner.next_id();
+        let key = self.next_key(actor);
+        self.plan.add(key, rules(&sown.recipe.settings, self.supervising.spec.backoff));
+        if !self.is_dynamic() {
+            self.ids.insert(id.clone(), key);
         }
+        let mut member = Box::new(Member::new(key, id, actor, sown, &self.line));
+        member.asked = Some(asked);
         self.members.insert(key, member);
         key
     }
 
     fn forget(&mut self, member: &Member) {
-        if self.is_dynamic() {
-            self.actors.remove(&member.actor);
-        } else {
+        if !self.is_dynamic() {
             self.supervising.directory.remove(&self.supervising.path_of(&member.id));
-            self.ids.remove(&member.id);
+            self.ids.remove(&*member.id);
         }
     }
+}
+
+/// How a child is treated, under a supervisor with this back-off.
+fn rules(settings: &Settings, backoff: Option<(Duration, Duration)>) -> Rules {
+    let Settings { restart, significant, .. } = *settings;
+    if restart == Restart::Temporary {
+        return Rules { restart, significant, code: None, infra: None };
+    }
+    let code = settings.backoff.or(backoff).map(|(min, max)| Backoff::new(min, max));
+    let infra = code.clone().unwrap_or_default().first_at_once();
+    Rules { restart, significant, code: code.map(Box::new), infra: Some(Box::new(infra)) }
 }
 
 /// A start that failed, as the end of a run that never was. What a node did not do is the

@@ -27,8 +27,11 @@ impl Intensity {
 
     /// Counts a restart at `now`, and says whether it is still within the limit.
     pub fn add(&mut self, now: Duration) -> bool {
-        let period = self.period;
-        self.stamps.retain(|stamp| now.saturating_sub(*stamp) <= period);
+        // The clock only goes forward, so the oldest stamps stand first.
+        let is_old = |stamp: &Duration| now.saturating_sub(*stamp) > self.period;
+        while self.stamps.front().is_some_and(is_old) {
+            self.stamps.pop_front();
+        }
         self.stamps.push_back(now);
         let within = self.stamps.len() <= self.max as usize;
         if !within {

@@ -40,20 +40,25 @@ mod dynamic;
 mod error;
 mod event;
 mod execution;
+mod info;
 pub mod intensity;
 mod line;
 mod member;
+mod orphans;
+mod print;
 mod spec;
 pub mod strategy;
+mod supervising;
 mod supervisor;
 mod tree;
 
 pub use error::{SpecError, SuperviseError, TreeError};
 pub use event::Event;
+pub use info::{ChildInfo, Counts};
 pub use spec::{Hook, SupervisorSpec};
 pub use strategy::{AutoShutdown, ChildState, Strategy};
 pub use supervisor::Supervisor;
-pub use tree::{ChildInfo, Counts, Tree, supervise};
+pub use tree::{Tree, supervise};
 
 /// Limits and defaults of this crate, by name.
 pub mod limits {

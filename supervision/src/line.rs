@@ -17,7 +17,7 @@ use mobula_actors::spawner::{Notice, Started, Watch};
 use mobula_actors::{ActorRef, Exit, SpawnError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 
-use crate::checkpoint::{Checkpoints, checksum};
+use crate::checkpoint::{Checkpoints, Refused, checksum};
 use crate::strategy::Key;
 use crate::supervisor::Msg;
 
@@ -108,23 +108,38 @@ impl Drop for Outcome {
 pub(crate) struct ChildWatch {
     line: Arc<Line>,
     child: Key,
-    checkpoints: Mutex<Checkpoints>,
+    /// Whether a run may follow that needs the states of those before it.
+    keeps: bool,
+    /// Most children hand over nothing, and their first runs start from nothing.
+    checkpoints: Mutex<Option<Box<Checkpoints>>>,
 }
 
 impl ChildWatch {
-    pub(crate) fn new(line: Arc<Line>, child: Key) -> Self {
-        Self { line, child, checkpoints: Mutex::default() }
+    pub(crate) fn new(line: Arc<Line>, child: Key, keeps: bool) -> Self {
+        Self { line, child, keeps, checkpoints: Mutex::default() }
     }
 
     /// A run is about to start: no state of an earlier one is taken from here on, and it gets the
     /// latest that is held.
     pub(crate) fn begin(&self, epoch: Epoch) -> Option<Bytes> {
         let mut checkpoints = self.checkpoints();
+        if checkpoints.is_none() && epoch <= Epoch(1) {
+            return None;
+        }
+        let checkpoints = checkpoints.get_or_insert_default();
         checkpoints.begin(epoch);
         checkpoints.newest()
     }
 
-    fn checkpoints(&self) -> MutexGuard<'_, Checkpoints> {
+    fn hold(&self, epoch: Epoch, sequence: u64, state: Bytes) -> Result<(), Refused> {
+        if !self.keeps {
+            return Ok(());
+        }
+        let sum = checksum(&state);
+        self.checkpoints().get_or_insert_default().hold(epoch, sequence, sum, state)
+    }
+
+    fn checkpoints(&self) -> MutexGuard<'_, Option<Box<Checkpoints>>> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
         self.checkpoints.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,9 +152,7 @@ impl Watch for ChildWatch {
                 self.line.tell(self.child, epoch, What::Ended(exit));
             }
             Notice::Checkpoint { actor, epoch, sequence, state, stored } => {
-                let sum = checksum(&state);
-                let held = self.checkpoints().hold(epoch, sequence, sum, state);
-                match held {
+                match self.hold(epoch, sequence, state) {
                     Ok(()) => stored(),
                     Err(why) => {
                         tracing::debug!(%actor, %epoch, sequence, %why, "checkpoint refused")

@@ -1,18 +1,21 @@
 //! One child as its supervisor holds it: how it is started and made to stop.
+//!
+//! Invariant **ME-1**: of a temporary child that has started, neither arguments nor settings are
+//! kept: it is never started again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mobula_actors::id::{ActorId, Epoch, NodeId};
-use mobula_actors::spawner::{Child, Order, Request, Seed, Spawner};
-use mobula_actors::{Exit, Reply, Settings, Shutdown, SpawnError};
+use mobula_actors::spawner::{Child, Order, Request, Spawner};
+use mobula_actors::{Exit, Reply, Restart, Shutdown, SpawnError};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
 
 use crate::directory::Reference;
 use crate::error::TreeError;
 use crate::line::{ChildWatch, Line, Outcome, What};
-use crate::spec::Sown;
+use crate::spec::{Recipe, Sown};
 use crate::strategy::Key;
 
 /// How long a killed run has to end before the supervisor goes on without it.
@@ -23,11 +26,13 @@ pub(crate) type Asked = Box<dyn FnOnce(Result<Option<Reference>, SpawnError>) + 
 
 pub(crate) struct Member {
     pub(crate) key: Key,
-    pub(crate) id: String,
+    pub(crate) id: Box<str>,
     pub(crate) actor: ActorId,
-    pub(crate) seed: Arc<dyn Seed>,
-    pub(crate) settings: Settings,
+    pub(crate) kind: &'static str,
+    pub(crate) shutdown: Shutdown,
     pub(crate) is_supervisor: bool,
+    /// A temporary child that has started leaves it behind (ME-1).
+    recipe: Option<Box<Recipe>>,
     /// The run that was ordered last.
     pub(crate) epoch: Epoch,
     /// The run, or the last one, whose mailbox waits for the next.
@@ -37,7 +42,9 @@ pub(crate) struct Member {
     /// A child that does not come to life at its first start is not kept.
     pub(crate) is_new: bool,
     /// The run ended before the news of its start were here.
-    pub(crate) early_end: Option<Exit>,
+    pub(crate) early_end: Option<Box<Exit>>,
+    /// How its last run, or its last start, ended.
+    pub(crate) last_exit: Option<Box<Exit>>,
     watch: Arc<ChildWatch>,
     start: Option<AbortHandle>,
     timer: Option<AbortHandle>,
@@ -63,22 +70,27 @@ impl Member {
     pub(crate) fn new(
         key: Key,
         id: String,
-        Sown { seed, settings, is_supervisor }: Sown,
-        hands: &Hands<'_>,
+        actor: ActorId,
+        Sown { recipe, is_supervisor }: Sown,
+        line: &Arc<Line>,
     ) -> Self {
+        let kept = recipe.settings.restart != Restart::Temporary;
+        let keeper = ChildWatch::new(line.clone(), key, kept);
         Self {
             key,
-            id,
-            actor: hands.spawner.next_id(),
-            seed,
-            settings,
+            id: id.into(),
+            actor,
+            kind: recipe.seed.kind(),
+            shutdown: recipe.settings.shutdown,
             is_supervisor,
+            recipe: Some(Box::new(recipe)),
             epoch: Epoch::default(),
             hold: None,
             asked: None,
             is_new: true,
             early_end: None,
-            watch: Arc::new(ChildWatch::new(hands.line.clone(), key)),
+            last_exit: None,
+            watch: Arc::new(keeper),
             start: None,
             timer: None,
             waiting: Vec::new(),
@@ -97,16 +109,19 @@ impl Member {
         if !run.keep {
             self.leave_cell();
         }
+        // Only a temporary child has lost it, and that is started once.
+        let Some(recipe) = self.recipe.as_deref() else { return };
+        let Recipe { seed, settings } = recipe.clone();
         let request = Request {
-            seed: self.seed.clone(),
-            settings: self.settings.clone(),
+            seed,
             order: Order {
                 id: self.actor,
                 epoch: run.epoch,
                 checkpoint: self.watch.begin(run.epoch),
                 watch: Some(self.watch.clone()),
-                ..Order::new(&self.settings)
+                ..Order::new(&settings)
             },
+            settings,
             previous: self.hold.clone(),
             avoid: run.avoid.into_iter().collect(),
         };
@@ -127,6 +142,20 @@ impl Member {
         self.start = None;
     }
 
+    /// It runs.
+    pub(crate) fn is_up(&mut self, child: Arc<dyn Child>) {
+        self.hold = Some(child);
+        self.is_new = false;
+        if self.is_temporary() {
+            self.recipe = None;
+        }
+    }
+
+    fn is_temporary(&self) -> bool {
+        let restart = self.recipe.as_ref().map(|recipe| recipe.settings.restart);
+        restart.is_none_or(|restart| restart == Restart::Temporary)
+    }
+
     /// Calls off the start, or asks the run to end; it is killed when its time is over.
     pub(crate) fn stop(&mut self, hands: &Hands<'_>) {
         if let Some(start) = &self.start {
@@ -134,7 +163,7 @@ impl Member {
             return;
         }
         let Some(hold) = &self.hold else { return };
-        match self.settings.shutdown {
+        match self.shutdown {
             Shutdown::Brutal => self.kill(hands),
             Shutdown::After(timeout) => {
                 hold.stop(Exit::Shutdown);
@@ -150,7 +179,7 @@ impl Member {
         if let Some(start) = &self.start {
             start.abort();
         } else if let (Some(hold), None) = (&self.hold, &self.timer) {
-            match self.settings.shutdown {
+            match self.shutdown {
                 Shutdown::Brutal => hold.kill(),
                 Shutdown::After(_) | Shutdown::Infinity => hold.stop(Exit::Shutdown),
             }

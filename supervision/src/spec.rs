@@ -1,18 +1,21 @@
 //! What describes a supervisor and its static children.
 
-use std::collections::HashSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mobula_actors::spawner::{IntoSeed, Seed};
-use mobula_actors::{Restart, Settings, Shutdown};
+use mobula_actors::Restart;
+use mobula_actors::spawner::IntoSeed;
 
 use crate::dynamic::Template;
-use crate::error::SpecError;
 use crate::event::Event;
 use crate::strategy::{AutoShutdown, Strategy};
-use crate::supervisor::{Supervising, Supervisor};
+
+mod check;
+mod child;
+
+use child::Body;
+pub(crate) use child::{ChildSpec, Recipe, Sown};
 
 /// Restarts within [`PERIOD_DEFAULT`] unless a spec says otherwise, as in OTP.
 pub const INTENSITY_DEFAULT: u32 = 1;
@@ -27,6 +30,12 @@ pub const INFRA_PERIOD: Duration = Duration::from_secs(60);
 /// limits of supervisors below supervisors multiply.
 pub const RESTARTS_WARN: u64 = 1_000;
 
+/// Supervisors below each other in one spec. Each is walked through by recursion.
+pub(crate) const LEVELS_MAX: usize = 64;
+
+/// Whether a supervisor is needed.
+pub(crate) type Needed = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// What looks on: called in the supervisor's task, so it must not block.
 pub type Hook = Arc<dyn Fn(&Event) + Send + Sync>;
 
@@ -40,28 +49,15 @@ pub struct SupervisorSpec {
     pub(crate) hook: Option<Hook>,
     pub(crate) auto_shutdown: AutoShutdown,
     pub(crate) template: Option<Template>,
+    /// Whether it is needed; asked before each of its starts.
+    pub(crate) needed: Option<Needed>,
+    pub(crate) name: Option<String>,
     restart: Restart,
     significant: bool,
-}
-
-/// Describes one child.
-#[derive(Clone)]
-pub struct ChildSpec {
-    pub(crate) id: String,
-    body: Body,
-}
-
-/// What starts a child and says how it is treated.
-pub(crate) struct Sown {
-    pub(crate) seed: Arc<dyn Seed>,
-    pub(crate) settings: Settings,
-    pub(crate) is_supervisor: bool,
-}
-
-#[derive(Clone)]
-enum Body {
-    Actor(Arc<dyn Seed>, Settings),
-    Supervisor(SupervisorSpec),
+    /// Of supervisors below each other, this one included.
+    levels: usize,
+    /// The child that would have been one level too many, and was left out.
+    too_deep: Option<String>,
 }
 
 impl SupervisorSpec {
@@ -74,8 +70,12 @@ impl SupervisorSpec {
             hook: None,
             auto_shutdown: AutoShutdown::Never,
             template: None,
+            needed: None,
+            name: None,
             restart: Restart::Permanent,
             significant: false,
+            levels: 1,
+            too_deep: None,
         }
     }
 
@@ -145,9 +145,16 @@ impl SupervisorSpec {
     /// that start fail: say `.restart(Restart::Temporary)` instead.
     ///
     /// A spec owns those below it, so no supervisor stands in its own subtree, and there is no way
-    /// to give a supervisor less time than its children need.
+    /// to give a supervisor less time than its children need. More than 64 below each other are
+    /// refused when the tree is started.
     #[must_use]
     pub fn supervisor(mut self, id: impl Into<String>, spec: Self) -> Self {
+        let levels = spec.levels + 1;
+        if levels > LEVELS_MAX {
+            self.too_deep = Some(id.into());
+            return self;
+        }
+        self.levels = self.levels.max(levels);
         self.children.push(ChildSpec { id: id.into(), body: Body::Supervisor(spec) });
         self
     }
@@ -182,115 +189,32 @@ impl SupervisorSpec {
         self
     }
 
+    /// Is started only if `needed` says so each time. Else it has no run, and nothing of it is
+    /// started: under a supervisor it is kept, stopped, and can be restarted later, unless it is
+    /// temporary; at the root [`supervise`](crate::supervise) answers
+    /// [`SuperviseError::Ignored`](crate::SuperviseError::Ignored).
+    ///
+    /// `needed` is called in the supervisor's task, so it must not block.
+    #[must_use]
+    pub fn only_if(mut self, needed: impl Fn() -> bool + Send + Sync + 'static) -> Self {
+        self.needed = Some(Arc::new(needed));
+        self
+    }
+
+    /// Has a name on its node while it runs, by which [`Tree::named`](crate::Tree::named) finds it.
+    /// If the name is taken it does not start.
+    #[must_use]
+    pub fn named(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Calls `hook` with everything that happens, also under the supervisors below that have none
     /// of their own.
     #[must_use]
     pub fn on_event(mut self, hook: Hook) -> Self {
         self.hook = Some(hook);
         self
-    }
-
-    /// How many restarts this tree can see before it gives up: those of supervisors below
-    /// supervisors multiply. More than [`RESTARTS_WARN`] are warned of when it is started.
-    #[must_use]
-    pub fn restarts_max(&self) -> u64 {
-        let below = self.children.iter().filter_map(|child| match &child.body {
-            Body::Supervisor(spec) => Some(spec.restarts_max().saturating_add(1)),
-            Body::Actor(..) => None,
-        });
-        let one_more = u64::from(self.intensity.0) + 1;
-        one_more.saturating_mul(below.max().unwrap_or(1)) - 1
-    }
-
-    pub(crate) fn check(&self) -> Result<(), SpecError> {
-        if self.intensity.1.is_zero() {
-            return Err(SpecError::NoPeriod);
-        }
-        if self.strategy == Strategy::Dynamic {
-            self.check_dynamic()?;
-        }
-        let mut ids = HashSet::new();
-        for child in &self.children {
-            if !ids.insert(&child.id) {
-                return Err(SpecError::DuplicateId(child.id.clone()));
-            }
-            child.check(self.auto_shutdown)?;
-        }
-        Ok(())
-    }
-
-    fn check_dynamic(&self) -> Result<(), SpecError> {
-        if self.auto_shutdown != AutoShutdown::Never {
-            return Err(SpecError::DynamicAutoShutdown);
-        }
-        if let Some(child) = self.children.first() {
-            return Err(SpecError::DynamicChild(child.id.clone()));
-        }
-        if self.template.is_none() { Err(SpecError::NoTemplate) } else { Ok(()) }
-    }
-
-    pub(crate) fn warn_of_restarts(&self) {
-        let nested = self.children.iter().any(|child| matches!(child.body, Body::Supervisor(_)));
-        let restarts = self.restarts_max();
-        if nested && restarts > RESTARTS_WARN {
-            tracing::warn!(restarts, "nested intensities multiply; lower them to give up earlier");
-        }
-    }
-}
-
-impl ChildSpec {
-    pub(crate) fn new(id: String, seed: Arc<dyn Seed>, settings: Settings) -> Self {
-        Self { id, body: Body::Actor(seed, settings) }
-    }
-
-    pub(crate) fn supervisor(id: String, spec: SupervisorSpec) -> Self {
-        Self { id, body: Body::Supervisor(spec) }
-    }
-
-    /// Whether the child may stand under a supervisor with this automatic shutdown.
-    pub(crate) fn check(&self, above: AutoShutdown) -> Result<(), SpecError> {
-        let (restart, significant) = match &self.body {
-            Body::Actor(_, settings) => (settings.restart, settings.significant),
-            Body::Supervisor(spec) => {
-                spec.check()?;
-                (spec.restart, spec.significant)
-            }
-        };
-        let is_permanent = restart == Restart::Permanent;
-        if let Body::Supervisor(spec) = &self.body
-            && is_permanent
-            && spec.auto_shutdown != AutoShutdown::Never
-        {
-            return Err(SpecError::PermanentAutoShutdown(self.id.clone()));
-        }
-        match significant {
-            true if is_permanent => Err(SpecError::SignificantPermanent(self.id.clone())),
-            true if above == AutoShutdown::Never => {
-                Err(SpecError::SignificantForNothing(self.id.clone()))
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// What starts the child, under the supervisor that `parent` describes.
-    pub(crate) fn sow(self, parent: &Supervising) -> Sown {
-        match self.body {
-            Body::Actor(seed, settings) => Sown { seed, settings, is_supervisor: false },
-            Body::Supervisor(spec) => {
-                let (restart, significant) = (spec.restart, spec.significant);
-                let below = parent.below(&self.id, spec);
-                let (seed, settings) = Supervisor::actor(below).into_seed();
-                let shutdown = Shutdown::Infinity;
-                let settings = Settings { restart, significant, shutdown, ..settings };
-                Sown { seed, settings, is_supervisor: true }
-            }
-        }
-    }
-}
-
-impl fmt::Debug for ChildSpec {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ChildSpec({:?})", self.id)
     }
 }
 

@@ -13,6 +13,7 @@
 //! - **S-7** `Dynamic` keeps nothing of a child that is not started again, and stops all at once.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
 use std::time::Duration;
 
 use mobula_actors::Exit;
@@ -46,6 +47,17 @@ pub enum Strategy {
     /// those that have ended, and all are stopped together. See
     /// [`Supervisor::dynamic`](crate::Supervisor::dynamic).
     Dynamic,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::OneForOne => "one for one",
+            Self::OneForAll => "one for all",
+            Self::RestForOne => "rest for one",
+            Self::Dynamic => "dynamic",
+        })
+    }
 }
 
 /// Whether a supervisor ends when its significant children have.
@@ -109,7 +121,8 @@ pub struct Plan {
     intensity: Intensity,
     infra_budget: Intensity,
     dead: VecDeque<NodeId>,
-    children: BTreeMap<Key, Child>,
+    /// Boxed: a tree of small entries that grows at its end wastes less.
+    children: BTreeMap<Key, Box<Child>>,
     auto_shutdown: AutoShutdown,
     /// Everything has been started once.
     is_up: bool,
@@ -164,7 +177,7 @@ impl Plan {
 
     /// Adds a stopped child. Its key is larger than any before it.
     pub fn add(&mut self, key: Key, rules: Rules) {
-        self.children.insert(key, Child::new(rules));
+        self.children.insert(key, Box::new(Child::new(rules)));
     }
 
     /// Forgets a stopped child; a child in another state stays.
@@ -178,6 +191,12 @@ impl Plan {
     #[must_use]
     pub fn state(&self, key: Key) -> Option<ChildState> {
         self.children.get(&key).map(|child| child.state)
+    }
+
+    /// How a child is treated.
+    #[must_use]
+    pub fn rules(&self, key: Key) -> Option<&Rules> {
+        self.children.get(&key).map(|child| &child.rules)
     }
 
     /// The child's run, or the last one that was ordered, and how often it was started again.

@@ -4,16 +4,16 @@
 //! - **SV-1** It never waits for a start in its mailbox: starts run in tasks, and asking, stopping
 //!   and terminating go on meanwhile.
 //! - **SV-2** It ends after its children, in reverse order, also when it gives up. Only a supervisor
-//!   that is killed or panics leaves at once: its children are then killed.
+//!   that is killed or panics leaves at once: its children are then killed, and its next run waits for
+//!   their ends (OR-1).
 //! - **SV-3** A child keeps its actor id and its references over all its runs.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use mobula_actors::id::ActorId;
-use mobula_actors::spawner::Spawner;
 use mobula_actors::{Actor, Context, Exit, Fault, Reply, SpawnError, Spec};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -24,52 +24,16 @@ use tokio::time::Instant;
 use crate::directory::{Directory, Reference};
 use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
-use crate::event::Event;
+use crate::info::{Counts, Look};
 use crate::intensity::Intensity;
 use crate::line::{Line, News};
 use crate::member::Member;
-use crate::spec::{ChildSpec, Hook, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
+use crate::spec::{ChildSpec, INFRA_MAX, INFRA_PERIOD, SupervisorSpec};
 use crate::strategy::{Key, Plan, Strategy};
-use crate::tree::{ChildInfo, Counts};
+use crate::supervising::Supervising;
 
 /// Children of one supervisor, static and run-time together.
 pub const CHILDREN_MAX: usize = 1_000_000;
-
-/// What one supervisor is started with.
-#[derive(Clone)]
-pub struct Supervising {
-    pub(crate) spec: Arc<SupervisorSpec>,
-    pub(crate) spawner: Arc<dyn Spawner>,
-    pub(crate) directory: Arc<Directory>,
-    /// Empty for the root, else it ends in a slash.
-    path: String,
-    hook: Option<Hook>,
-    /// Why the first start failed.
-    pub(crate) failure: Arc<OnceLock<SuperviseError>>,
-}
-
-impl Supervising {
-    pub(crate) fn root(spec: SupervisorSpec, spawner: Arc<dyn Spawner>) -> Self {
-        Self {
-            hook: spec.hook.clone(),
-            spec: Arc::new(spec),
-            spawner,
-            directory: Arc::default(),
-            path: String::new(),
-            failure: Arc::default(),
-        }
-    }
-
-    pub(crate) fn below(&self, id: &str, spec: SupervisorSpec) -> Self {
-        Self {
-            hook: spec.hook.clone().or_else(|| self.hook.clone()),
-            spec: Arc::new(spec),
-            path: format!("{}{id}/", self.path),
-            failure: Arc::default(),
-            ..self.clone()
-        }
-    }
-}
 
 /// What a supervisor is asked.
 pub enum Msg {
@@ -89,10 +53,12 @@ pub enum Msg {
     Restart { id: String, reply: Reply<Result<Reference, TreeError>> },
     /// Forget a stopped child.
     Delete { id: String, reply: Reply<Result<(), TreeError>> },
-    /// List the children.
-    Children(Reply<Vec<ChildInfo>>),
+    /// List the children; of a dynamic supervisor no more than this.
+    Look { dynamic_max: usize, reply: Reply<Look> },
     /// Count them.
     Count(Reply<Counts>),
+    /// Where its tree keeps its children, and its own path.
+    Place(Reply<(Arc<Directory>, String)>),
 }
 
 /// Starts children in order, starts them again when they end, and stops them in reverse order.
@@ -104,10 +70,8 @@ pub struct Supervisor {
     pub(crate) line: Arc<Line>,
     news: UnboundedReceiver<News>,
     pub(crate) plan: Plan,
-    pub(crate) members: BTreeMap<Key, Member>,
+    pub(crate) members: BTreeMap<Key, Box<Member>>,
     pub(crate) ids: HashMap<String, Key>,
-    /// The children of a dynamic supervisor.
-    pub(crate) actors: HashMap<ActorId, Key>,
     /// Of the stop of all of them.
     pub(crate) timer: Option<AbortHandle>,
     pub(crate) keys: u64,
@@ -135,15 +99,14 @@ impl Actor for Supervisor {
     async fn start(supervising: Supervising, ctx: &mut Context<Self>) -> Result<Self, Fault> {
         // It hears of its children by their notices; a link must not end it.
         ctx.trap_exits();
+        supervising.directory.orphans.gone().await;
+        supervising.admit(ctx)?;
         let mut supervisor = Self::new(supervising, ctx);
         let spec = supervisor.supervising.spec.clone();
         for child in &spec.children {
             if let Err(error) = supervisor.start_static(child.clone()).await {
                 supervisor.wind_down(Exit::Shutdown).await;
-                let fault = Fault::from(error.clone());
-                // Only the first start of a tree has somebody who reads this.
-                let _ = supervisor.supervising.failure.set(error);
-                return Err(fault);
+                return Err(supervisor.supervising.fail(error));
             }
         }
         let decisions = supervisor.plan.up();
@@ -163,8 +126,12 @@ impl Actor for Supervisor {
             Msg::Terminate { id, reply } => self.terminate(&id, reply),
             Msg::Restart { id, reply } => self.restart(&id, reply),
             Msg::Delete { id, reply } => reply.send(self.delete(&id)),
-            Msg::Children(reply) => reply.send(self.infos()),
+            Msg::Look { dynamic_max, reply } => reply.send(self.look(dynamic_max)),
             Msg::Count(reply) => reply.send(self.counts()),
+            Msg::Place(reply) => {
+                let Supervising { directory, path, .. } = &self.supervising;
+                reply.send((directory.clone(), path.clone()));
+            }
         }
         if self.plan.is_ending() {
             ctx.stop_with(self.until_over().await);
@@ -191,7 +158,6 @@ impl Supervisor {
             news,
             members: BTreeMap::new(),
             ids: HashMap::new(),
-            actors: HashMap::new(),
             timer: None,
             keys: 0,
             born: Instant::now(),
@@ -256,36 +222,9 @@ impl Supervisor {
     }
 }
 
-impl Supervising {
-    /// The child's path, or what stands for it.
-    pub(crate) fn name(&self, member: &Member) -> String {
-        match self.spec.strategy {
-            Strategy::Dynamic => format!("{}{}", self.path, member.actor),
-            _ => self.path_of(&member.id),
-        }
-    }
-
-    pub(crate) fn path_of(&self, id: &str) -> String {
-        format!("{}{id}", self.path)
-    }
-
-    pub(crate) fn tell(&self, event: &Event) {
-        tracing::debug!(%event, "supervised");
-        if let Some(hook) = &self.hook {
-            hook(event);
-        }
-    }
-}
-
 impl fmt::Debug for Supervisor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Supervisor({:?}, {} children)", self.supervising.path, self.members.len())
-    }
-}
-
-impl fmt::Debug for Supervising {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Supervising({:?})", self.path)
     }
 }
 
@@ -306,6 +245,10 @@ impl Drop for Supervisor {
             }
         }
         // The last to start is the first to be killed (SV-2).
-        while self.members.pop_last().is_some() {}
+        while let Some((_, member)) = self.members.pop_last() {
+            if let Some(hold) = &member.hold {
+                self.supervising.directory.orphans.leave(hold);
+            }
+        }
     }
 }

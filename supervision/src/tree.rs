@@ -5,17 +5,17 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{IntoSeed, Spawner};
-use mobula_actors::{Actor, ActorRef, CallError, Engine, Reply};
+use mobula_actors::{Actor, ActorRef, CallError, Engine, NameError, Reply};
 use tokio::sync::oneshot;
 
 use crate::directory::{Directory, Reference};
 use crate::dynamic::Template;
 use crate::error::{SuperviseError, TreeError};
+use crate::info::{ChildInfo, Counts};
 use crate::spec::{ChildSpec, SupervisorSpec};
-use crate::strategy::ChildState;
-use crate::supervisor::{Msg, Supervising, Supervisor};
+use crate::supervising::Supervising;
+use crate::supervisor::{Msg, Supervisor};
 
 /// Starts and stops have bounds of their own; an answer that takes longer than this is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(86_400);
@@ -54,45 +54,22 @@ pub struct Tree {
     template: Arc<OnceLock<Template>>,
 }
 
-/// A child as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ChildInfo {
-    /// Its path from the root of the tree.
-    pub id: String,
-    /// Whether it is a supervisor.
-    pub is_supervisor: bool,
-    /// Its kind.
-    pub kind: &'static str,
-    /// Its actor, the same over all runs.
-    pub actor: ActorId,
-    /// Its run, or the one that was tried last.
-    pub epoch: Epoch,
-    /// The node it runs on, or ran on last, if that is another one.
-    pub node: Option<NodeId>,
-    /// What it is doing.
-    pub state: ChildState,
-    /// How often it was started again.
-    pub restarts: u64,
-}
-
-/// How many children a supervisor has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Counts {
-    /// Specs, running or not; 1 for a dynamic supervisor.
-    pub specs: usize,
-    /// Those that run.
-    pub active: usize,
-    /// Those that are supervisors, running or not.
-    pub supervisors: usize,
-    /// Those that are not.
-    pub workers: usize,
-}
-
 impl Tree {
     fn new(supervisor: ActorRef<Msg>, directory: Arc<Directory>, path: String) -> Self {
         Self { supervisor, directory, path, template: Arc::default() }
+    }
+
+    /// The tree, or the part of one, whose supervisor has this name on `engine`'s node
+    /// ([`SupervisorSpec::named`]).
+    ///
+    /// # Errors
+    /// [`NameError::Unknown`], [`NameError::Ended`], or [`NameError::OtherProtocol`] if the name is
+    /// that of another actor.
+    pub async fn named(engine: &Engine, name: &str) -> Result<Self, NameError> {
+        let supervisor = engine.lookup::<Msg>(name)?;
+        let place = supervisor.call(Msg::Place).within(ANSWER_WITHIN).await;
+        let (directory, path) = place.map_err(|_: CallError| NameError::Ended(name.into()))?;
+        Ok(Self::new(supervisor, directory, path))
     }
 
     /// The part of the tree under the supervisor with this path. What is asked of it is asked of
@@ -201,7 +178,8 @@ impl Tree {
 
     /// The children of the supervisor, in start order; none once the tree has stopped.
     pub async fn children(&self) -> Vec<ChildInfo> {
-        self.ask(Msg::Children).await.unwrap_or_default()
+        let look = self.ask(|reply| Msg::Look { dynamic_max: usize::MAX, reply }).await;
+        look.map(|look| look.children).unwrap_or_default()
     }
 
     /// Stops a child, and returns when it has ended. It is kept and can be restarted or deleted,
@@ -235,7 +213,8 @@ impl Tree {
     }
 
     /// Stops the children in reverse order and then the supervisor, and returns when it has ended.
-    /// After `timeout` what is left is killed, which takes effect where each of them waits next.
+    /// After `timeout` what is left is killed, which takes effect where each of them waits next;
+    /// this returns when that has happened, 5 s later at most.
     pub async fn stop(&self, timeout: Duration) {
         let mut ended = self.ended();
         self.supervisor.stop();
@@ -243,6 +222,7 @@ impl Tree {
             self.supervisor.kill();
             // Its sender goes with the supervisor's run.
             let _ = ended.await;
+            self.directory.orphans.gone().await;
         }
     }
 
@@ -252,19 +232,15 @@ impl Tree {
         self.ended().await.unwrap_or(mobula_actors::Exit::NoProc)
     }
 
-    /// The tree as a text, a line per child, each supervisor before its own children.
-    pub async fn print(&self) -> String {
-        let (mut text, mut rest) = (String::new(), self.children().await);
-        rest.reverse();
-        while let Some(child) = rest.pop() {
-            text.push_str(&format!("{child}\n"));
-            let id = child.id.strip_prefix(&self.path).unwrap_or(&child.id);
-            if let (true, Some(below)) = (child.is_supervisor, self.below(id)) {
-                let children = below.children().await;
-                rest.extend(children.into_iter().rev());
-            }
-        }
-        text
+    /// Its id; `tree` for the root.
+    pub(crate) fn name(&self) -> String {
+        let path = self.path.trim_end_matches('/');
+        if path.is_empty() { "tree".into() } else { path.into() }
+    }
+
+    /// A path from the root as one from here.
+    pub(crate) fn within<'a>(&self, id: &'a str) -> &'a str {
+        id.strip_prefix(&self.path).unwrap_or(id)
     }
 
     fn ended(&self) -> oneshot::Receiver<mobula_actors::Exit> {
@@ -276,7 +252,7 @@ impl Tree {
         ended
     }
 
-    async fn ask<T: Send + 'static>(
+    pub(crate) async fn ask<T: Send + 'static>(
         &self,
         request: impl FnOnce(Reply<T>) -> Msg,
     ) -> Result<T, TreeError> {
@@ -288,22 +264,6 @@ impl Tree {
 fn typed<M: Send + 'static>(reference: &Reference) -> Option<ActorRef<M>> {
     let reference: &(dyn Any + Send + Sync) = &**reference;
     reference.downcast_ref::<ActorRef<M>>().cloned()
-}
-
-impl fmt::Display for ChildInfo {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { id, kind, actor, epoch, node, state, restarts, .. } = self;
-        write!(f, "{id:<24} {state:<10} {:<5} ", epoch.to_string())?;
-        match node {
-            Some(node) => write!(f, "on {node}")?,
-            None => f.write_str("here")?,
-        }
-        write!(f, "  {actor}  {kind}")?;
-        if *restarts > 0 {
-            write!(f, "  restarted {restarts}x")?;
-        }
-        Ok(())
-    }
 }
 
 impl fmt::Debug for Tree {

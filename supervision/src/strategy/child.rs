@@ -33,9 +33,9 @@ pub struct Rules {
     /// Whether its own end may end the supervisor.
     pub significant: bool,
     /// Its waits after ends caused by its code; `None` for none.
-    pub code: Option<Backoff>,
-    /// Its waits after ends caused by the infrastructure.
-    pub infra: Backoff,
+    pub code: Option<Box<Backoff>>,
+    /// Its waits after ends caused by the infrastructure; `None` for none.
+    pub infra: Option<Box<Backoff>>,
 }
 
 #[derive(Debug)]
@@ -53,15 +53,15 @@ pub(super) struct Child {
 }
 
 /// How the run after an end is started.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Next {
     pub(super) keep: bool,
-    pub(super) avoid: Option<NodeId>,
+    pub(super) avoid: Option<Box<NodeId>>,
 }
 
 impl Next {
     pub(super) fn after(exit: &Exit) -> Self {
-        let avoid = if let Exit::NodeDead(node) = exit { Some(*node) } else { None };
+        let avoid = if let Exit::NodeDead(node) = exit { Some(Box::new(*node)) } else { None };
         Self { keep: !exit.is_infrastructure(), avoid }
     }
 }
@@ -85,7 +85,8 @@ impl Child {
 
     pub(super) fn wait_after(&mut self, exit: &Exit, now: Duration, chance: f64) -> Duration {
         let lost = exit.is_infrastructure();
-        let backoff = if lost { Some(&mut self.rules.infra) } else { self.rules.code.as_mut() };
+        let backoff = if lost { &mut self.rules.infra } else { &mut self.rules.code };
+        let backoff = backoff.as_mut();
         backoff.map_or(Duration::ZERO, |backoff| backoff.wait(now, chance))
     }
 
@@ -94,6 +95,7 @@ impl Child {
         self.epoch = self.epoch.next();
         self.ordered = true;
         let Next { keep, avoid } = std::mem::take(&mut self.next);
+        let avoid = avoid.map(|node| *node);
         Decision::Start { child, epoch: self.epoch, after, keep, avoid }
     }
 
@@ -104,14 +106,20 @@ impl Child {
     }
 }
 
-impl fmt::Display for ChildState {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
+impl ChildState {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Restarting => "restarting",
             Self::Stopping => "stopping",
-        })
+        }
+    }
+}
+
+impl fmt::Display for ChildState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
     }
 }

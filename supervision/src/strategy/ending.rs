@@ -30,7 +30,9 @@ impl Plan {
         let shuts_down = match self.auto_shutdown {
             AutoShutdown::Never => false,
             AutoShutdown::AnySignificant => significant,
-            AutoShutdown::AllSignificant => significant && !self.children.values().any(is_active),
+            AutoShutdown::AllSignificant => {
+                significant && !self.children.values().any(|child| is_active(child))
+            }
         };
         self.shuts_down |= shuts_down;
         if shuts_down && self.is_up {

@@ -139,7 +139,7 @@ proptest! {
         let mut world = World::default();
         for (key, restart) in restarts.iter().enumerate() {
             let restart = [Restart::Permanent, Restart::Transient, Restart::Temporary][*restart as usize];
-            let rules = Rules { restart, significant: false, code: None, infra: Backoff::default() };
+            let rules = Rules { restart, significant: false, code: None, infra: Some(Box::default()) };
             plan.add(Key(key as u64), rules);
         }
         for (at, step) in steps.into_iter().enumerate() {
@@ -195,7 +195,7 @@ proptest! {
 }
 
 fn permanent() -> Rules {
-    let infra = Backoff::default().first_at_once();
+    let infra = Some(Box::new(Backoff::default().first_at_once()));
     Rules { restart: Restart::Permanent, significant: false, code: None, infra }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mobula_actors::{Actor, ActorRef, Context, Engine, Exit, Fault, Reply, Spec};
 use mobula_supervision::{
-    Event, Strategy, SuperviseError, Supervisor, SupervisorSpec, Tree, supervise,
+    ChildState, Event, Strategy, SuperviseError, Supervisor, SupervisorSpec, Tree, supervise,
 };
 use tokio::sync::{Notify, mpsc};
 
@@ -21,6 +21,9 @@ pub(crate) enum Begin {
     Ignore,
     /// It comes up, and ends at once.
     Brief,
+    Panic,
+    /// It needs this name on its node.
+    Named(&'static str),
 }
 
 /// What a run does when it is asked to stop.
@@ -29,6 +32,7 @@ pub(crate) enum Finish {
     Orderly,
     Slow(Duration),
     Hang,
+    Panic,
 }
 
 #[derive(Clone)]
@@ -59,9 +63,12 @@ impl Log {
 
     /// Waits until `line` has been written.
     pub(crate) async fn until(&self, line: &str) {
-        while !self.0.0.lock().unwrap().iter().any(|written| written == line) {
-            self.0.1.notified().await;
-        }
+        let wait = async {
+            while !self.0.0.lock().unwrap().iter().any(|written| written == line) {
+                self.0.1.notified().await;
+            }
+        };
+        tokio::time::timeout(secs(1_000_000), wait).await.expect("the line is never written");
     }
 }
 
@@ -93,6 +100,8 @@ impl Actor for Probe {
         match (part.begin)(epoch) {
             Begin::Up => {}
             Begin::Brief => ctx.stop(),
+            Begin::Panic => panic!("told to panic"),
+            Begin::Named(name) => ctx.engine().register(name, &ctx.me())?,
             Begin::Ignore => return Err(ctx.ignore()),
             Begin::Slow(wait) => tokio::time::sleep(wait).await,
             Begin::Fail => return Err(Fault::new("told to fail")),
@@ -127,6 +136,7 @@ impl Actor for Probe {
             Finish::Orderly => {}
             Finish::Slow(wait) => tokio::time::sleep(wait).await,
             Finish::Hang => std::future::pending().await,
+            Finish::Panic => panic!("told to panic"),
         }
         self.part.log.note(format!("{} stopped", self.part.name));
     }
@@ -237,6 +247,34 @@ impl Bench {
 
 pub(crate) fn child(tree: &Tree, id: &str) -> ActorRef<ProbeMsg> {
     tree.child(id).expect("a child of that name with a reference")
+}
+
+/// What OTP counts, in its order: specs, active, supervisors, workers.
+pub(crate) async fn counts(tree: &Tree) -> [usize; 4] {
+    let counts = tree.count().await;
+    [counts.specs, counts.active, counts.supervisors, counts.workers]
+}
+
+/// The children's ids and states.
+pub(crate) async fn states(tree: &Tree) -> Vec<(String, ChildState)> {
+    tree.children().await.into_iter().map(|child| (child.id, child.state)).collect()
+}
+
+/// Waits until what goes on has come to rest. Its patience is real time: that of a test may stand
+/// still.
+pub(crate) async fn until<F: Future<Output = bool>>(mut at_rest: impl FnMut() -> F) {
+    let begun = std::time::Instant::now();
+    while !at_rest().await {
+        assert!(begun.elapsed() < secs(20), "it did not come to rest");
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Stops the tree and says how it ended.
+pub(crate) async fn stop(tree: &Tree) -> Exit {
+    // The wait is asked for first.
+    let (exit, ()) = tokio::join!(tree.wait(), tree.stop(secs(3_600 * 24)));
+    exit
 }
 
 /// The child's epoch and count.
