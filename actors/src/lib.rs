@@ -44,7 +44,9 @@ mod family;
 mod fill;
 mod group;
 pub mod id;
+mod inspect;
 pub mod mailbox;
+pub mod observe;
 mod port;
 mod reference;
 mod reply;
@@ -67,6 +69,7 @@ pub use fill::Fill;
 pub use group::{
     Balance, ByKey, CallAll, Group, GroupChange, GroupError, LeastLoaded, Members, RoundRobin,
 };
+pub use inspect::{Actors, Inspection, RunState};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};

@@ -161,6 +161,15 @@ impl<M: Send + 'static> ActorRef<M> {
         }
     }
 
+    /// The cell, if it is that of one actor, and on this node.
+    pub(crate) fn cell(&self) -> Option<Arc<Cell<M>>> {
+        match &self.0 {
+            Route::Here(cell) => Some(cell.clone()),
+            Route::There(remote) => remote.here(),
+            Route::Via(_) => None,
+        }
+    }
+
     /// [`ActorRef::place`] for whoever owns the reference.
     pub(crate) fn into_place(self) -> Result<Arc<Cell<M>>, Self> {
         match self.0 {

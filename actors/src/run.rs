@@ -28,6 +28,7 @@ use crate::error::{SpawnError, Why};
 use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
+use crate::observe::Turns;
 use crate::spawner::{Notice, Order};
 use crate::threads::{Run, put};
 
@@ -60,13 +61,15 @@ pub(crate) fn launch<A: Actor>(
     order: Order,
     run: Run,
 ) -> Result<(Arc<Cell<A::Msg>>, Started), SpawnError> {
+    let (id, messages, supervision) = (order.id, order.mailbox_messages, order.supervision());
+    let cell = Arc::new(Cell::new(engine.breed::<A>(), id, messages, supervision, order.parent));
+    let listed = Arc::downgrade(&cell);
+    engine.core().actors.enter(id, listed);
+    // After it was listed: an engine that stops later finds it there.
     if engine.is_stopping() {
+        cell.close();
         return Err(SpawnError::Stopping);
     }
-    let kind = std::any::type_name::<A>();
-    let supervision = order.supervision();
-    let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
-    let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
     let Order { epoch, checkpoint, on_restart, .. } = order;
     let start = Box::new(Start::<A> { args, epoch, checkpoint, born: None, on_restart });
@@ -89,7 +92,7 @@ fn live<A: Actor>(
         while let Some(start) = next.take() {
             let exit = {
                 let running = pin!(Some(run(&guard.0, start)));
-                Guarded(running).await
+                Guarded { run: running, cell: &guard.0, turns: Turns::new() }.await
             };
             guard.0.pipes_gone().await;
             over(&guard.0, exit);
@@ -213,6 +216,7 @@ fn serve<A: Actor>(
                 Ok(message) => message,
                 Err(exit) => return exit,
             };
+            cell.count_handled(1);
             let handled = {
                 let handler = pin!(actor.handle(message, ctx));
                 handle(cell, &mut claim, handler).await
@@ -406,21 +410,31 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
 }
 
 /// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<'a, F>(Pin<&'a mut Option<F>>);
+struct Guarded<'a, F, M> {
+    run: Pin<&'a mut Option<F>>,
+    cell: &'a Cell<M>,
+    turns: Turns,
+}
 
-impl<F: Future<Output = Box<Exit>>> Future for Guarded<'_, F> {
+impl<F: Future<Output = Box<Exit>>, M: Send + 'static> Future for Guarded<'_, F, M> {
     type Output = Box<Exit>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
-        let Some(run) = self.0.as_mut().as_pin_mut() else { return Poll::Pending };
+        let cell = self.cell;
+        let this = &mut *self;
+        let Some(run) = this.run.as_mut().as_pin_mut() else { return Poll::Pending };
+        let turn = this.turns.begin(cell);
         let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
+        if let Some(turn) = turn {
+            turn.end(cell);
+        }
         let exit = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(exit)) => exit,
             Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
         };
         // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.0.set(None)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.run.set(None)));
         Poll::Ready(match dropped {
             Ok(()) => exit,
             Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),

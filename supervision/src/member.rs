@@ -105,6 +105,7 @@ impl Member {
                 epoch: run.epoch,
                 checkpoint: self.watch.begin(run.epoch),
                 watch: Some(self.watch.clone()),
+                parent: Some(hands.line.supervisor()),
                 ..Order::new(&self.settings)
             },
             previous: self.hold.clone(),

@@ -63,6 +63,9 @@ impl<M: Send + 'static> Cell<M> {
             let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
             inner.phase = Phase::Between { restarting };
             inner.take(|rare| &mut rare.kill);
+            if exit.is_abnormal() {
+                inner.rare().last_exit = Some(Box::new(exit.clone()));
+            }
             self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
             let signals = inner.take(|rare| &mut rare.signals);
             let monitors = inner.take(|rare| &mut rare.monitors);
@@ -71,7 +74,10 @@ impl<M: Send + 'static> Cell<M> {
             (signals, monitors, names, supervision, restarting, inner.alive, birth)
         };
         self.discard(signals, || Why::Stopped);
-        self.engine.forget_names(self.id, names);
+        if let Some(meter) = &self.breed.meter {
+            meter.run_ended(exit);
+        }
+        self.engine().forget_names(self.id, names);
         if supervision.is_none() {
             self.close();
         }
@@ -101,7 +107,8 @@ impl<M: Send + 'static> Cell<M> {
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer, usize::MAX, || Why::Stopped);
         }
-        self.engine.unexport(self);
+        self.engine().unexport(self);
+        self.engine().core().actors.leave(self.id, std::ptr::from_ref(self).cast());
     }
 
     /// Drops the messages that wait for the next run, and counts them. Those that come meanwhile
@@ -122,7 +129,7 @@ impl<M: Send + 'static> Cell<M> {
         while dropped < messages_max as u64 {
             match consumer.pop() {
                 Pop::Value(envelope) => {
-                    envelope.return_credit(&self.engine);
+                    envelope.return_credit(self.engine());
                     self.discard(envelope, why);
                     dropped += 1;
                 }

@@ -11,6 +11,7 @@ mod fairness;
 mod fake_net;
 mod families;
 mod groups;
+mod inspect;
 mod kinds;
 mod monitors;
 mod names;

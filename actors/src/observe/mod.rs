@@ -1,0 +1,30 @@
+//! What actors tell to those who listen: [metrics](::metrics) and, where a message was sent from
+//! inside a [span](::tracing), spans that follow it.
+//!
+//! Nobody has to ask for it: a recorder or a subscriber that is there is told. Without one, a
+//! message costs a few instructions for it, and the clock is not read. Install the recorder before
+//! the node is built: what a kind of actors reports to is decided when the first of them starts.
+//!
+//! | metric | what it counts |
+//! |---|---|
+//! | `mobula_actors{kind}` | gauge: actors that have a run |
+//! | `mobula_actors_started_total{kind}` | runs that began |
+//! | `mobula_actors_ended_total{kind,exit}` | runs that ended, and how |
+//! | `mobula_restarts_total{kind}` | runs that began and were not an actor's first |
+//! | `mobula_messages_handled_total{kind}` | messages that were given to handlers |
+//! | `mobula_turn_seconds{kind}` | histogram: how long an actor kept its thread at a time |
+//! | `mobula_mailbox_messages{kind}` | histogram: messages that waited when such a turn began |
+//!
+//! Counters of messages are told once a turn, which is at most 128 messages.
+//!
+//! Invariants:
+//! - **OB-1** What is told adds up: turn by turn and run by run, nothing twice and nothing missed.
+//! - **OB-2** A kind that nobody listens to when its first actor starts is not told of until all its
+//!   actors have ended.
+
+mod breed;
+mod meter;
+mod turns;
+
+pub(crate) use breed::{Breed, Breeds};
+pub(crate) use turns::Turns;
