@@ -17,6 +17,7 @@ use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
 use crate::family::Family;
 use crate::id::{ActorId, Epoch};
+use crate::observe::Origin;
 use crate::reference::{ActorRef, Route};
 use crate::run::{caught, panic_text};
 
@@ -40,11 +41,20 @@ pub(crate) struct Rare<M> {
     watching: Option<Arc<()>>,
     pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
     pub(crate) family: Option<Box<Family>>,
+    /// Where the message in hand was sent from.
+    origin: Option<Origin>,
 }
 
 impl<M> Default for Rare<M> {
     fn default() -> Self {
-        Self { restored: None, tasks: Vec::new(), watching: None, on_stored: None, family: None }
+        Self {
+            restored: None,
+            tasks: Vec::new(),
+            watching: None,
+            on_stored: None,
+            family: None,
+            origin: None,
+        }
     }
 }
 
@@ -70,6 +80,16 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn rare(&mut self) -> &mut Rare<A::Msg> {
         self.rare.get_or_insert_with(Box::default)
+    }
+
+    /// Keeps where the message in hand was sent from.
+    pub(crate) fn keep_origin(&mut self, origin: Origin) {
+        self.rare().origin = Some(origin);
+    }
+
+    #[inline]
+    pub(crate) fn take_origin(&mut self) -> Option<Origin> {
+        self.rare.as_mut()?.origin.take()
     }
 
     /// The actor's own address.

@@ -28,7 +28,7 @@ use crate::exit::Exit;
 use crate::group::Groups;
 use crate::id::ActorId;
 use crate::mailbox::sync::{AtomicU64, Ordering};
-use crate::observe::{Breed, Breeds};
+use crate::observe::{Breed, Breeds, Trail};
 use crate::reference::{ActorRef, Exported, Route};
 use crate::run::launch;
 use crate::spawner::Order;
@@ -52,6 +52,7 @@ pub(crate) struct Core {
     born: Instant,
     tables: Mutex<Tables>,
     pub(crate) actors: Table,
+    pub(crate) trail: Trail,
     groups: Mutex<Groups>,
     watchdog: OnceLock<Arc<Watchdog>>,
     /// Told when a message that holds credit has been taken from its mailbox.
@@ -88,6 +89,7 @@ impl Engine {
             born: now(),
             tables: Mutex::default(),
             actors: Table::default(),
+            trail: Trail::default(),
             groups: Mutex::default(),
             watchdog: OnceLock::new(),
             credit: OnceLock::new(),

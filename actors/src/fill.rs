@@ -100,7 +100,12 @@ impl<A: Actor> Future for Fill<'_, A> {
                 return Poll::Pending;
             };
             match consumer.pop() {
-                Pop::Value(envelope) => this.batch.extend(admit(this.ctx, envelope)),
+                Pop::Value(envelope) => {
+                    this.batch.extend(admit(this.ctx, envelope));
+                    if let Some(origin) = this.ctx.take_origin() {
+                        origin.join();
+                    }
+                }
                 Pop::Busy => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -35,7 +35,8 @@ pub struct Inspection {
     pub epoch: Epoch,
     /// What that run does.
     pub state: RunState,
-    /// Messages that wait.
+    /// Messages that wait. While it handles some, a mailbox of 128 or more may count up to 31 too
+    /// many.
     pub mailbox_messages: usize,
     /// Messages that may wait; `None` if there is no bound.
     pub mailbox_capacity: Option<usize>,

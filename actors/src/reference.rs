@@ -73,9 +73,14 @@ impl<M: Send + 'static> ActorRef<M> {
             return router.choose(&message).cast(message);
         }
         match self.place() {
-            Ok(cell) => cell
-                .push(Envelope::new(message, 0))
-                .map_err(|(envelope, why)| Rejected { message: envelope.message, why }),
+            Ok(cell) => {
+                let mut envelope = Envelope::new(message, 0);
+                envelope.take_along_span(&cell);
+                cell.push(envelope).map_err(|(envelope, why)| {
+                    let message = envelope.into_message(&cell);
+                    Rejected { message, why }
+                })
+            }
             Err(remote) => remote.push(message, None),
         }
     }

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use crate::actor::{Actor, OnRestart};
 use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
@@ -217,9 +217,10 @@ fn serve<A: Actor>(
                 Err(exit) => return exit,
             };
             cell.count_handled(1);
+            let span = ctx.take_origin().map(|origin| origin.handling(cell));
             let handled = {
                 let handler = pin!(actor.handle(message, ctx));
-                handle(cell, &mut claim, handler).await
+                handle(cell, &mut claim, span, handler).await
             };
             if claim.is_none() {
                 claim = cell.queue().consumer();
@@ -303,11 +304,20 @@ fn poll_next<M: Send + 'static>(
 
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
-pub(crate) fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
+pub(crate) fn admit<A: Actor>(
+    ctx: &mut Context<A>,
+    mut envelope: Envelope<A::Msg>,
+) -> Option<A::Msg> {
     let engine = ctx.cell.engine();
+    let origin = envelope.origin(engine);
     envelope.return_credit(engine);
     match envelope.refusal(ctx.epoch(), engine) {
-        None => Some(envelope.message),
+        None => {
+            if let Some(origin) = origin {
+                ctx.keep_origin(origin);
+            }
+            Some(envelope.message)
+        }
         Some(Why::Expired) => {
             ctx.cell.discard(envelope, || Why::Expired);
             None
@@ -372,13 +382,16 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
 fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
     claim: &mut Option<Consumer<'_, Envelope<M>>>,
+    span: Option<Box<Span>>,
     mut handler: Pin<&mut F>,
 ) -> impl Future<Output = Result<F::Output, Exit>> {
     poll_fn(move |cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
+        let inside = span.as_deref().map(Span::enter);
         let polled = handler.as_mut().poll(cx).map(Ok);
+        drop(inside);
         if polled.is_pending() {
             *claim = None;
         }

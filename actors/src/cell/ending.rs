@@ -128,7 +128,7 @@ impl<M: Send + 'static> Cell<M> {
         let mut dropped = 0;
         while dropped < messages_max as u64 {
             match consumer.pop() {
-                Pop::Value(envelope) => {
+                Pop::Value(mut envelope) => {
                     envelope.return_credit(self.engine());
                     self.discard(envelope, why);
                     dropped += 1;

@@ -17,6 +17,11 @@
 //!
 //! Counters of messages are told once a turn, which is at most 128 messages.
 //!
+//! A message that is sent from inside an enabled span is handled inside a span `handle` of level
+//! INFO, with the fields `actor` and `kind`: a child of the sender's span if it is a call, else one
+//! that follows from it. Through a port it goes on as one that follows. What a timer, a pipe or a
+//! stream delivers follows nothing, and no span follows to another node.
+//!
 //! Invariants:
 //! - **OB-1** What is told adds up: turn by turn and run by run, nothing twice and nothing missed.
 //! - **OB-2** A kind that nobody listens to when its first actor starts is not told of until all its
@@ -24,7 +29,10 @@
 
 mod breed;
 mod meter;
+mod trace;
 mod turns;
 
 pub(crate) use breed::{Breed, Breeds};
+pub use trace::SPANS_MAX;
+pub(crate) use trace::{Origin, Trail, is_on as is_traced};
 pub(crate) use turns::Turns;
