@@ -17,7 +17,7 @@ use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
 use crate::family::Family;
 use crate::id::{ActorId, Epoch};
-use crate::observe::Origin;
+use crate::observe::{IS_OBSERVED, Origin};
 use crate::reference::{ActorRef, Route};
 use crate::run::{caught, panic_text};
 
@@ -89,6 +89,9 @@ impl<A: Actor> Context<A> {
 
     #[inline]
     pub(crate) fn take_origin(&mut self) -> Option<Origin> {
+        if !IS_OBSERVED {
+            return None;
+        }
         self.rare.as_mut()?.origin.take()
     }
 

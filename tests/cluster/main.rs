@@ -5,6 +5,7 @@
 mod calls;
 mod deaths;
 mod flow;
+mod inspections;
 mod lives;
 mod monitors;
 mod moves;

@@ -5,11 +5,15 @@ use std::time::Duration;
 use crate::cell::{Cell, Control, Phase};
 use crate::inspect::{Inspection, RunState};
 use crate::mailbox::sync::Ordering;
+use crate::observe::IS_OBSERVED;
 
 impl<M: Send + 'static> Cell<M> {
     /// Messages were given to the handler. Only the run counts, one at a time.
     #[inline]
     pub(crate) fn count_handled(&self, messages: u64) {
+        if !IS_OBSERVED {
+            return;
+        }
         let handled = self.handled.load(Ordering::Relaxed);
         self.handled.store(handled.wrapping_add(messages), Ordering::Relaxed);
     }

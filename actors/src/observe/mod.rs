@@ -32,6 +32,10 @@ mod meter;
 mod trace;
 mod turns;
 
+/// False in a build that the bench `observe` makes to compare with: without anything that this room
+/// and [inspections](crate::Inspection) do as messages go by.
+pub(crate) const IS_OBSERVED: bool = !cfg!(mobula_unobserved);
+
 pub(crate) use breed::{Breed, Breeds};
 pub use trace::SPANS_MAX;
 pub(crate) use trace::{Origin, Trail, is_on as is_traced};

@@ -18,6 +18,7 @@ use tracing::level_filters::LevelFilter;
 use tracing::{Dispatch, Span, info_span};
 
 use crate::cell::{Cell, Control};
+use crate::observe::IS_OBSERVED;
 
 /// Messages of one engine that spans follow at a time.
 pub const SPANS_MAX: usize = 65_536;
@@ -25,7 +26,7 @@ pub const SPANS_MAX: usize = 65_536;
 /// Whether anybody listens to any span. One load of a static where nobody does.
 #[inline]
 pub(crate) fn is_on() -> bool {
-    LevelFilter::current() != LevelFilter::OFF
+    IS_OBSERVED && LevelFilter::current() != LevelFilter::OFF
 }
 
 /// The spans of messages that are under way.

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use crate::cell::{Cell, Control};
+use crate::observe::IS_OBSERVED;
 
 /// Turns at the beginning of a run that are all measured.
 const EXACT_TURNS: u32 = 64;
@@ -33,6 +34,9 @@ impl Turns {
     /// A turn begins. `None` if it is not measured.
     #[inline]
     pub(crate) fn begin<M: Send + 'static>(&mut self, cell: &Cell<M>) -> Option<Turn> {
+        if !IS_OBSERVED {
+            return None;
+        }
         if self.unmeasured > 0 && cell.breed().meter.is_none() {
             self.unmeasured -= 1;
             return None;
