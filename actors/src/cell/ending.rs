@@ -54,13 +54,14 @@ impl<M: Send + 'static> Cell<M> {
     /// came to life, its spawner is told instead of the supervisor.
     pub(crate) fn end_run(&self, exit: &Exit) {
         let epoch = self.epoch();
-        let (signals, monitors, names, supervision, restarting, alive, birth) = {
+        let (signals, monitors, names, supervision, restarting, alive, began, birth) = {
             let mut inner = self.inner();
             if !matches!(inner.phase, Phase::Running | Phase::Starting) {
                 return;
             }
             let supervision = inner.supervision().cloned();
             let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
+            let began = inner.phase == Phase::Running;
             inner.phase = Phase::Between { restarting };
             inner.take(|rare| &mut rare.kill);
             if exit.is_abnormal() {
@@ -71,10 +72,10 @@ impl<M: Send + 'static> Cell<M> {
             let monitors = inner.take(|rare| &mut rare.monitors);
             let names = inner.take(|rare| &mut rare.names);
             let birth = inner.birth.take();
-            (signals, monitors, names, supervision, restarting, inner.alive, birth)
+            (signals, monitors, names, supervision, restarting, inner.alive, began, birth)
         };
         self.discard(signals, || Why::Stopped);
-        if let Some(meter) = &self.breed.meter {
+        if let (Some(meter), true) = (&self.breed.meter, began) {
             meter.run_ended(exit);
         }
         self.engine().forget_names(self.id, names);

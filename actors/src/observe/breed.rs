@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::engine::Engine;
 use crate::observe::meter::Meter;
@@ -28,15 +28,28 @@ pub(crate) struct Breeds(Mutex<HashMap<TypeId, Weak<Breed>>>);
 
 impl Breeds {
     pub(crate) fn of<A: 'static>(&self, engine: &Engine) -> Arc<Breed> {
-        // A recorder runs code of its own under this lock, but only that of a new kind: it leaves
-        // the table as it was if it panics.
-        let mut breeds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(breed) = breeds.get(&TypeId::of::<A>()).and_then(Weak::upgrade) {
-            return breed;
+        let id = TypeId::of::<A>();
+        let known = self.breeds().get(&id).and_then(Weak::upgrade);
+        known.unwrap_or_else(|| {
+            // The recorder's code runs outside the lock.
+            let kind = std::any::type_name::<A>();
+            let breed = Breed { kind, engine: engine.clone(), meter: Meter::of(kind) };
+            self.first(id, Arc::new(breed))
+        })
+    }
+
+    /// `breed`, unless another start of the same kind was faster.
+    fn first(&self, id: TypeId, breed: Arc<Breed>) -> Arc<Breed> {
+        let mut breeds = self.breeds();
+        if let Some(known) = breeds.get(&id).and_then(Weak::upgrade) {
+            return known;
         }
-        let kind = std::any::type_name::<A>();
-        let breed = Arc::new(Breed { kind, engine: engine.clone(), meter: Meter::of(kind) });
-        breeds.insert(TypeId::of::<A>(), Arc::downgrade(&breed));
+        breeds.insert(id, Arc::downgrade(&breed));
         breed
+    }
+
+    fn breeds(&self) -> MutexGuard<'_, HashMap<TypeId, Weak<Breed>>> {
+        // No code of the user runs under this lock, so a poisoned one still holds whole data.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,6 +1,7 @@
 //! The metrics of one kind of actors.
 
 use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use metrics::{Counter, Gauge, Histogram, IntoF64, counter, gauge, histogram};
@@ -34,17 +35,21 @@ impl Meter {
     }
 
     pub(crate) fn run_began(&self, is_first: bool) {
-        self.actors.increment(1.0);
-        self.started.increment(1);
-        if !is_first {
-            self.restarts.increment(1);
-        }
+        quietly(|| {
+            self.actors.increment(1.0);
+            self.started.increment(1);
+            if !is_first {
+                self.restarts.increment(1);
+            }
+        });
     }
 
     pub(crate) fn run_ended(&self, exit: &Exit) {
-        self.actors.decrement(1.0);
-        let exit = word_for(exit);
-        counter!("mobula_actors_ended_total", "kind" => self.kind, "exit" => exit).increment(1);
+        let (kind, exit) = (self.kind, word_for(exit));
+        quietly(|| {
+            self.actors.decrement(1.0);
+            counter!("mobula_actors_ended_total", "kind" => kind, "exit" => exit).increment(1);
+        });
     }
 
     pub(crate) fn turn_begins(&self, waiting: usize) {
@@ -56,6 +61,13 @@ impl Meter {
         if messages > 0 {
             self.handled.increment(messages);
         }
+    }
+}
+
+/// A recorder that panics must not keep a run from its beginning or its end.
+fn quietly(tell: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(tell)).is_err() {
+        tracing::warn!("the recorder of metrics panicked");
     }
 }
 
