@@ -43,6 +43,7 @@ mod exit;
 mod family;
 mod fill;
 mod group;
+mod guarded;
 pub mod id;
 mod inspect;
 pub mod mailbox;

@@ -26,9 +26,9 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
 use crate::exit::{Exit, Fault};
+use crate::guarded::Guarded;
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
-use crate::observe::Turns;
 use crate::spawner::{Notice, Order};
 use crate::threads::{Run, put};
 
@@ -92,7 +92,7 @@ fn live<A: Actor>(
         while let Some(start) = next.take() {
             let exit = {
                 let running = pin!(Some(run(&guard.0, start)));
-                Guarded { run: running, cell: &guard.0, turns: Turns::new() }.await
+                Guarded::new(running, &guard.0).await
             };
             guard.0.pipes_gone().await;
             over(&guard.0, exit);
@@ -420,39 +420,6 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
         Err(panic) => Poll::Ready(Err(Exit::Panicked(panic_text(&*panic)))),
     })
     .await
-}
-
-/// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<'a, F, M> {
-    run: Pin<&'a mut Option<F>>,
-    cell: &'a Cell<M>,
-    turns: Turns,
-}
-
-impl<F: Future<Output = Box<Exit>>, M: Send + 'static> Future for Guarded<'_, F, M> {
-    type Output = Box<Exit>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
-        let cell = self.cell;
-        let this = &mut *self;
-        let Some(run) = this.run.as_mut().as_pin_mut() else { return Poll::Pending };
-        let turn = this.turns.begin(cell);
-        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
-        if let Some(turn) = turn {
-            turn.end(cell);
-        }
-        let exit = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(exit)) => exit,
-            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
-        };
-        // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.run.set(None)));
-        Poll::Ready(match dropped {
-            Ok(()) => exit,
-            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
-        })
-    }
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
