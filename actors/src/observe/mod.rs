@@ -1,9 +1,10 @@
-//! What actors tell to those who listen: [metrics](::metrics) and, where a message was sent from
-//! inside a [span](::tracing), spans that follow it.
+//! What actors tell to those who listen: metrics, through the facade of the crate `metrics`, and
+//! spans of `tracing` that follow a message which was sent from inside one.
 //!
 //! Nobody has to ask for it: a recorder or a subscriber that is there is told. Without one, a
-//! message costs a few instructions for it, and the clock is not read. Install the recorder before
-//! the node is built: what a kind of actors reports to is decided when the first of them starts.
+//! message costs a few instructions for it, and the clock is read at one turn in 61. Install the
+//! recorder before the node is built: what a kind of actors reports to is decided when the first of
+//! them starts. The bench `observe` compares with a build that has none of this.
 //!
 //! | metric | what it counts |
 //! |---|---|
