@@ -60,3 +60,23 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn what_senders_read_shares_no_cache_line_with_what_the_run_counts() {
+        const LINE: usize = 64;
+        let (counted, read) = (offset_of!(Cell<u64>, handled), offset_of!(Cell<u64>, breed));
+        // Cells lie at multiples of 16 bytes, behind the 16 bytes of their counts.
+        for line in (0..size_of::<Cell<u64>>() + 2 * LINE).step_by(16) {
+            let holds = |at: usize| (line..line + LINE).contains(&(at + LINE));
+            assert!(!(holds(counted) && holds(read)), "the line at {line}");
+        }
+        assert!(offset_of!(Cell<u64>, id) > read && offset_of!(Cell<u64>, waker) > read);
+        assert!(offset_of!(Cell<u64>, flags) > read);
+    }
+}
