@@ -224,13 +224,20 @@ impl<M: Send + 'static> Knock<M> {
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {
+        if let Some(envelope) = &mut self.envelope {
+            envelope.take_along_span(&self.cell);
+        }
         match ready!(self.cell.queue().poll_push(cx, &mut self.envelope, &mut self.waiter)) {
             Ok(pushed) => {
                 self.cell.after_push(pushed);
                 Poll::Ready(Ok(()))
             }
-            Err(PushError::Full(envelope)) => Poll::Ready(Err((envelope.message, Why::Full))),
-            Err(PushError::Closed(envelope)) => Poll::Ready(Err((envelope.message, Why::Stopped))),
+            Err(PushError::Full(envelope)) => {
+                Poll::Ready(Err((envelope.into_message(&self.cell), Why::Full)))
+            }
+            Err(PushError::Closed(envelope)) => {
+                Poll::Ready(Err((envelope.into_message(&self.cell), Why::Stopped)))
+            }
         }
     }
 }
@@ -238,6 +245,9 @@ impl<M: Send + 'static> Knock<M> {
 impl<M: Send + 'static> Drop for Knock<M> {
     fn drop(&mut self) {
         self.cell.queue().cancel(&mut self.waiter);
+        if let Some(envelope) = &mut self.envelope {
+            envelope.let_go_of_span(&self.cell);
+        }
     }
 }
 
@@ -314,7 +324,7 @@ impl<M: Send + 'static> Delivery<M> {
             Self::Here(mut knock) => {
                 // First out of the line, so that no wake is lost.
                 knock.cell.queue().cancel(&mut knock.waiter);
-                knock.envelope.take().map(|envelope| envelope.message)
+                knock.envelope.take().map(|envelope| envelope.into_message(&knock.cell))
             }
             Self::There(departure) => Some(departure.message),
             Self::Travelling(travel) => {

@@ -16,6 +16,7 @@
 
 mod control;
 mod ending;
+mod inspect;
 mod kin;
 
 use std::any::Any;
@@ -36,6 +37,7 @@ use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
 use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::mailbox::{Consumer, Pop, PushError, Pushed, Queue};
+use crate::observe::Breed;
 use crate::spawner::Watch;
 
 pub(crate) enum Signal<M> {
@@ -66,15 +68,22 @@ const STOPPING: u32 = 8;
 /// There will be no next run.
 const RETIRED: u32 = 16;
 
+/// In this order: what the run changes with every message lies beside the end of the queue that it
+/// pops from, and 48 bytes before what senders read with every message, which no cache line spans
+/// from where cells lie, at multiples of 16 bytes. With both in one line, a call takes a tenth more
+/// time.
+#[repr(C)]
 pub(crate) struct Cell<M> {
-    id: ActorId,
-    kind: &'static str,
-    engine: Engine,
     queue: Queue<Envelope<M>>,
-    flags: AtomicU32,
-    epoch: AtomicU64,
-    waker: OnceLock<Waker>,
+    /// Written by the run only.
+    handled: AtomicU64,
+    busy_ns: AtomicU64,
     inner: Mutex<Inner<M>>,
+    epoch: AtomicU64,
+    breed: Arc<Breed>,
+    id: ActorId,
+    waker: OnceLock<Waker>,
+    flags: AtomicU32,
 }
 
 struct Inner<M> {
@@ -94,8 +103,11 @@ struct Rare<M> {
     signals: VecDeque<Signal<M>>,
     monitors: Vec<Monitor>,
     supervision: Option<Supervision>,
+    parent: Option<ActorId>,
     names: Vec<String>,
     kill: Option<Exit>,
+    /// Of the last run that ended abnormally.
+    last_exit: Option<Box<Exit>>,
     /// Pipes of a run that ends, until they are gone.
     pipes: Vec<JoinHandle<()>>,
     exported: bool,
@@ -107,8 +119,10 @@ impl<M> Default for Rare<M> {
             signals: VecDeque::new(),
             monitors: Vec::new(),
             supervision: None,
+            parent: None,
             names: Vec::new(),
             kill: None,
+            last_exit: None,
             pipes: Vec::new(),
             exported: false,
         }
@@ -151,24 +165,24 @@ pub(crate) struct Supervision {
 
 impl<M: Send + 'static> Cell<M> {
     pub(crate) fn new(
-        engine: Engine,
+        breed: Arc<Breed>,
         id: ActorId,
-        kind: &'static str,
         mailbox_messages: usize,
         supervision: Option<Supervision>,
+        parent: Option<ActorId>,
     ) -> Self {
         let queue = match mailbox_messages {
             usize::MAX => Queue::unbounded(),
             bound => Queue::bounded(bound),
         };
-        let rare = supervision.map(|supervision| {
-            Box::new(Rare { supervision: Some(supervision), ..Rare::default() })
-        });
+        let is_child = supervision.is_some() || parent.is_some();
+        let rare = is_child.then(|| Box::new(Rare { supervision, parent, ..Rare::default() }));
         Self {
             id,
-            kind,
-            engine,
+            breed,
             queue,
+            handled: AtomicU64::new(0),
+            busy_ns: AtomicU64::new(0),
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
             waker: OnceLock::new(),
@@ -177,7 +191,11 @@ impl<M: Send + 'static> Cell<M> {
     }
 
     pub(crate) fn engine(&self) -> &Engine {
-        &self.engine
+        &self.breed.engine
+    }
+
+    pub(crate) fn breed(&self) -> &Breed {
+        &self.breed
     }
 
     pub(crate) fn queue(&self) -> &Queue<Envelope<M>> {
@@ -354,6 +372,10 @@ impl<M: Send + 'static> Cell<M> {
         inner.phase = Phase::Running;
         inner.alive = false;
         inner.birth = Some(birth);
+        drop(inner);
+        if let Some(meter) = &self.breed.meter {
+            meter.run_began(epoch == Epoch(1));
+        }
     }
 
     /// Says that the run lives; false if nobody wants it any more.
@@ -393,7 +415,7 @@ impl<M> std::fmt::Debug for Cell<M> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cell")
             .field("id", &self.id)
-            .field("kind", &self.kind)
+            .field("kind", &self.breed.kind)
             .finish_non_exhaustive()
     }
 }

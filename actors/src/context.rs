@@ -17,6 +17,7 @@ use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
 use crate::family::Family;
 use crate::id::{ActorId, Epoch};
+use crate::observe::{IS_OBSERVED, Origin};
 use crate::reference::{ActorRef, Route};
 use crate::run::{caught, panic_text};
 
@@ -43,6 +44,8 @@ pub(crate) struct Rare<M> {
     watching: Option<Arc<()>>,
     pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
     pub(crate) family: Option<Box<Family>>,
+    /// Where the message in hand was sent from.
+    origin: Option<Origin>,
 }
 
 impl<M> Default for Rare<M> {
@@ -55,6 +58,7 @@ impl<M> Default for Rare<M> {
             watching: None,
             on_stored: None,
             family: None,
+            origin: None,
         }
     }
 }
@@ -81,6 +85,19 @@ impl<A: Actor> Context<A> {
 
     pub(crate) fn rare(&mut self) -> &mut Rare<A::Msg> {
         self.rare.get_or_insert_with(Box::default)
+    }
+
+    /// Keeps where the message in hand was sent from.
+    pub(crate) fn keep_origin(&mut self, origin: Origin) {
+        self.rare().origin = Some(origin);
+    }
+
+    #[inline]
+    pub(crate) fn take_origin(&mut self) -> Option<Origin> {
+        if !IS_OBSERVED {
+            return None;
+        }
+        self.rare.as_mut()?.origin.take()
     }
 
     /// The actor's own address.

@@ -6,6 +6,10 @@
 //! Invariants:
 //! - **NA-1** A name belongs to one living run at a time.
 //! - **NA-2** Only what is in the export table can be reached from another node.
+//! - **NA-3** An engine that stops asks every actor of its to end: those that have a parent here
+//!   through that, so that each ends before its parent does.
+
+mod table;
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -18,10 +22,13 @@ use tokio::runtime::Handle;
 use crate::actor::{Actor, Spec};
 use crate::carrier::Inbound;
 use crate::cell::{Cell, Control};
+use crate::engine::table::Table;
 use crate::error::{NameError, SpawnError};
+use crate::exit::Exit;
 use crate::group::Groups;
 use crate::id::ActorId;
 use crate::mailbox::sync::{AtomicU64, Ordering};
+use crate::observe::{Breed, Breeds, Trail};
 use crate::reference::{ActorRef, Exported, Route};
 use crate::run::launch;
 use crate::spawner::Order;
@@ -35,14 +42,17 @@ pub struct Engine(Arc<Shared>);
 struct Shared {
     runtime: Handle,
     core: Arc<Core>,
+    breeds: Breeds,
 }
 
 /// What engines that stand side by side on one node have in common.
-struct Core {
+pub(crate) struct Core {
     origin: u64,
     next: AtomicU64,
     born: Instant,
     tables: Mutex<Tables>,
+    pub(crate) actors: Table,
+    pub(crate) trail: Trail,
     groups: Mutex<Groups>,
     watchdog: OnceLock<Arc<Watchdog>>,
     /// Told when a message that holds credit has been taken from its mailbox.
@@ -78,18 +88,24 @@ impl Engine {
             next: AtomicU64::new(1),
             born: now(),
             tables: Mutex::default(),
+            actors: Table::default(),
+            trail: Trail::default(),
             groups: Mutex::default(),
             watchdog: OnceLock::new(),
             credit: OnceLock::new(),
         };
-        Self(Arc::new(Shared { runtime, core: Arc::new(core) }))
+        Self::on(runtime, Arc::new(core))
     }
 
     /// The same engine on another runtime: what must go on when actors keep theirs busy
     /// (supervisors, the node's own actor) runs there.
     #[must_use]
     pub fn beside(&self, runtime: Handle) -> Self {
-        Self(Arc::new(Shared { runtime, core: self.0.core.clone() }))
+        Self::on(runtime, self.0.core.clone())
+    }
+
+    fn on(runtime: Handle, core: Arc<Core>) -> Self {
+        Self(Arc::new(Shared { runtime, core, breeds: Breeds::default() }))
     }
 
     /// Starts an actor on this node and waits until it is alive.
@@ -103,7 +119,16 @@ impl Engine {
         &self,
         spec: Spec<A, R>,
     ) -> Result<ActorRef<A::Msg>, SpawnError> {
-        let order = Order { id: self.next_id(), ..Order::new(&spec.settings) };
+        self.spawn_for(spec, None).await
+    }
+
+    /// Starts a child of `parent`.
+    pub(crate) async fn spawn_for<A: Actor, R>(
+        &self,
+        spec: Spec<A, R>,
+        parent: Option<ActorId>,
+    ) -> Result<ActorRef<A::Msg>, SpawnError> {
+        let order = Order { id: self.next_id(), parent, ..Order::new(&spec.settings) };
         let timeout = spec.settings.start_timeout;
         let (cell, started) = launch::<A>(self, spec.args, order, spec.settings.run)?;
         let unfinished = StopOnDrop(Some(cell.clone()));
@@ -271,17 +296,31 @@ impl Engine {
         (passed.wrapping_sub(deadline_ms) as i32) > 0
     }
 
-    /// Starts no more actors, and lets go of names and exports.
+    /// Starts no more actors, lets go of names and exports, and asks all actors of this node to end:
+    /// supervisors and parents, which end their children first, and all that have neither here.
+    /// They end when they have handled the message in hand; nobody waits for that.
     pub fn stop(&self) {
         let (exports, names) = {
             let mut tables = self.tables();
             tables.stopping = true;
             (std::mem::take(&mut tables.exports), std::mem::take(&mut tables.names))
         };
-        for export in exports.values() {
-            export.inbound.control().stop(crate::exit::Exit::Shutdown);
-        }
         drop((exports, names));
+        let mut actors = self.actors();
+        while let Some(cell) = actors.next_cell() {
+            let parent = cell.inspect().parent;
+            if parent.is_none_or(|parent| self.0.core.actors.get(parent).is_none()) {
+                cell.stop(Exit::Shutdown);
+            }
+        }
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.0.core
+    }
+
+    pub(crate) fn breed<A: Actor>(&self) -> Arc<Breed> {
+        self.0.breeds.of::<A>(self)
     }
 
     pub(crate) fn groups(&self) -> &Mutex<Groups> {
@@ -330,7 +369,7 @@ impl<M: Send + 'static> StopOnDrop<M> {
 impl<M: Send + 'static> Drop for StopOnDrop<M> {
     fn drop(&mut self) {
         if let Some(cell) = self.0.take() {
-            cell.kill(crate::exit::Exit::Killed);
+            cell.kill(Exit::Killed);
         }
     }
 }

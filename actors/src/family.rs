@@ -49,7 +49,7 @@ impl<A: Actor> Context<A> {
     ) -> Result<ActorRef<B::Msg>, SpawnError> {
         let shutdown = spec.settings.shutdown;
         let engine = self.engine().clone();
-        let child = engine.spawn(spec).await?;
+        let child = engine.spawn_for(spec, Some(self.id())).await?;
         if let Ok(cell) = child.place() {
             self.adopt(cell.into_owned(), shutdown, None);
         }

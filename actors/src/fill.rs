@@ -77,6 +77,7 @@ impl<A: Actor> Fill<'_, A> {
         let more = u32::try_from(self.batch.len()).unwrap_or(u32::MAX).saturating_sub(1);
         let messages = &mut self.ctx.checkpoint.messages;
         *messages = messages.saturating_add(more);
+        self.ctx.cell.count_handled(more.into());
         Poll::Ready(std::mem::take(&mut self.batch))
     }
 }
@@ -99,7 +100,12 @@ impl<A: Actor> Future for Fill<'_, A> {
                 return Poll::Pending;
             };
             match consumer.pop() {
-                Pop::Value(envelope) => this.batch.extend(admit(this.ctx, envelope)),
+                Pop::Value(envelope) => {
+                    this.batch.extend(admit(this.ctx, envelope));
+                    if let Some(origin) = this.ctx.take_origin() {
+                        origin.join();
+                    }
+                }
                 Pop::Busy => {
                     cx.waker().wake_by_ref();
                     return Poll::Pending;

@@ -45,8 +45,11 @@ mod fill;
 mod group;
 #[cfg(feature = "ractor")]
 pub mod guest;
+mod guarded;
 pub mod id;
+mod inspect;
 pub mod mailbox;
+pub mod observe;
 mod port;
 mod reference;
 mod reply;
@@ -69,6 +72,7 @@ pub use fill::Fill;
 pub use group::{
     Balance, ByKey, CallAll, Group, GroupChange, GroupError, LeastLoaded, Members, RoundRobin,
 };
+pub use inspect::{Actors, Inspection, RunState};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};

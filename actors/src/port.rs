@@ -13,6 +13,7 @@ use crate::context::Context;
 use crate::error::Why;
 use crate::exit::{Exit, Fault};
 use crate::id::Epoch;
+use crate::observe::Breed;
 use crate::reference::{ActorRef, Route};
 use crate::run::{launch, panic_text};
 use crate::spawner::Order;
@@ -40,7 +41,8 @@ impl<A: Actor> Context<A> {
         let engine = self.engine().clone();
         let port = Port { to, epoch, map, takes: PhantomData };
         let spec = Port::spec(port).mailbox(PORT_MESSAGES);
-        let order = Order { id: engine.next_id(), ..Order::new(&spec.settings) };
+        let parent = Some(self.id());
+        let order = Order { id: engine.next_id(), parent, ..Order::new(&spec.settings) };
         let id = order.id;
         match launch::<Port<O, A::Msg, _>>(&engine, spec.args, order, Run::Task) {
             Ok((cell, started)) => {
@@ -97,7 +99,8 @@ where
 impl<M: Send + 'static> Cell<M> {
     /// A cell without a run, now and ever.
     pub(crate) fn ended(engine: crate::engine::Engine, id: crate::id::ActorId) -> Arc<Self> {
-        let cell = Self::new(engine, id, std::any::type_name::<M>(), 1, None);
+        let breed = Breed::silent(std::any::type_name::<M>(), engine);
+        let cell = Self::new(breed, id, 1, None, None);
         cell.close();
         Arc::new(cell)
     }

@@ -73,9 +73,14 @@ impl<M: Send + 'static> ActorRef<M> {
             return router.choose(&message).cast(message);
         }
         match self.place() {
-            Ok(cell) => cell
-                .push(Envelope::new(message, 0))
-                .map_err(|(envelope, why)| Rejected { message: envelope.message, why }),
+            Ok(cell) => {
+                let mut envelope = Envelope::new(message, 0);
+                envelope.take_along_span(&cell);
+                cell.push(envelope).map_err(|(envelope, why)| {
+                    let message = envelope.into_message(&cell);
+                    Rejected { message, why }
+                })
+            }
             Err(remote) => remote.push(message, None),
         }
     }
@@ -158,6 +163,15 @@ impl<M: Send + 'static> ActorRef<M> {
             Route::Here(cell) => Ok(Cow::Borrowed(cell)),
             Route::There(remote) => remote.here().map(Cow::Owned).ok_or(remote),
             Route::Via(router) => Ok(Cow::Owned(router.nowhere())),
+        }
+    }
+
+    /// The cell, if it is that of one actor, and on this node.
+    pub(crate) fn cell(&self) -> Option<Arc<Cell<M>>> {
+        match &self.0 {
+            Route::Here(cell) => Some(cell.clone()),
+            Route::There(remote) => remote.here(),
+            Route::Via(_) => None,
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tracing::debug;
+use tracing::{Span, debug};
 
 use crate::actor::{Actor, OnRestart};
 use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
@@ -26,6 +26,7 @@ use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
 use crate::exit::{Exit, Fault};
+use crate::guarded::Guarded;
 use crate::id::Epoch;
 use crate::mailbox::Consumer;
 use crate::spawner::{Notice, Order};
@@ -60,13 +61,15 @@ pub(crate) fn launch<A: Actor>(
     order: Order,
     run: Run,
 ) -> Result<(Arc<Cell<A::Msg>>, Started), SpawnError> {
+    let (id, messages, supervision) = (order.id, order.mailbox_messages, order.supervision());
+    let cell = Arc::new(Cell::new(engine.breed::<A>(), id, messages, supervision, order.parent));
+    let listed = Arc::downgrade(&cell);
+    engine.core().actors.enter(id, listed);
+    // After it was listed: an engine that stops later finds it there.
     if engine.is_stopping() {
+        cell.close();
         return Err(SpawnError::Stopping);
     }
-    let kind = std::any::type_name::<A>();
-    let supervision = order.supervision();
-    let cell = Cell::new(engine.clone(), order.id, kind, order.mailbox_messages, supervision);
-    let cell = Arc::new(cell);
     let (told, started) = oneshot::channel();
     let Order { epoch, checkpoint, on_restart, .. } = order;
     let start = Box::new(Start::<A> { args, epoch, checkpoint, born: None, on_restart });
@@ -89,7 +92,7 @@ fn live<A: Actor>(
         while let Some(start) = next.take() {
             let exit = {
                 let running = pin!(Some(run(&guard.0, start)));
-                Guarded(running).await
+                Guarded::new(running, &guard.0).await
             };
             guard.0.pipes_gone().await;
             over(&guard.0, exit);
@@ -213,9 +216,11 @@ fn serve<A: Actor>(
                 Ok(message) => message,
                 Err(exit) => return exit,
             };
+            cell.count_handled(1);
+            let span = ctx.take_origin().map(|origin| origin.handling(cell));
             let handled = {
                 let handler = pin!(actor.handle(message, ctx));
-                handle(cell, &mut claim, handler).await
+                handle(cell, &mut claim, span, handler).await
             };
             if claim.is_none() {
                 claim = cell.queue().consumer();
@@ -299,11 +304,20 @@ fn poll_next<M: Send + 'static>(
 
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
-pub(crate) fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
+pub(crate) fn admit<A: Actor>(
+    ctx: &mut Context<A>,
+    mut envelope: Envelope<A::Msg>,
+) -> Option<A::Msg> {
     let engine = ctx.cell.engine();
+    let origin = envelope.origin(engine);
     envelope.return_credit(engine);
     match envelope.refusal(ctx.epoch(), engine) {
-        None => Some(envelope.message),
+        None => {
+            if let Some(origin) = origin {
+                ctx.keep_origin(origin);
+            }
+            Some(envelope.message)
+        }
         Some(Why::Expired) => {
             ctx.cell.discard(envelope, || Why::Expired);
             None
@@ -368,13 +382,16 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
 fn handle<M: Send + 'static, F: Future>(
     cell: &Cell<M>,
     claim: &mut Option<Consumer<'_, Envelope<M>>>,
+    span: Option<Box<Span>>,
     mut handler: Pin<&mut F>,
 ) -> impl Future<Output = Result<F::Output, Exit>> {
     poll_fn(move |cx| {
         if cell.is_killed() {
             return Poll::Ready(Err(cell.kill_exit()));
         }
+        let inside = span.as_deref().map(Span::enter);
         let polled = handler.as_mut().poll(cx).map(Ok);
+        drop(inside);
         if polled.is_pending() {
             *claim = None;
         }
@@ -403,29 +420,6 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
         Err(panic) => Poll::Ready(Err(Exit::Panicked(panic_text(&*panic)))),
     })
     .await
-}
-
-/// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<'a, F>(Pin<&'a mut Option<F>>);
-
-impl<F: Future<Output = Box<Exit>>> Future for Guarded<'_, F> {
-    type Output = Box<Exit>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
-        let Some(run) = self.0.as_mut().as_pin_mut() else { return Poll::Pending };
-        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
-        let exit = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(exit)) => exit,
-            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
-        };
-        // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.0.set(None)));
-        Poll::Ready(match dropped {
-            Ok(()) => exit,
-            Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
-        })
-    }
 }
 
 pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {

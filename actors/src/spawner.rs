@@ -98,6 +98,8 @@ pub struct Order {
     pub on_restart: OnRestart,
     /// Who hears of it.
     pub watch: Option<Arc<dyn Watch>>,
+    /// The actor that it is a child of, if that is on the same node.
+    pub parent: Option<ActorId>,
 }
 
 impl Order {
@@ -112,6 +114,7 @@ impl Order {
             restart: settings.restart,
             on_restart: settings.on_restart,
             watch: None,
+            parent: None,
         }
     }
 

@@ -47,8 +47,11 @@ mod watches;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use mobula_actors::id::ActorId;
 use mobula_actors::spawner::Spawner;
-use mobula_actors::{Actor, ActorRef, Engine, Group, NameError, SpawnError, Spec, Stuck};
+use mobula_actors::{
+    Actor, ActorRef, Actors, Engine, Group, Inspection, NameError, SpawnError, Spec, Stuck,
+};
 use mobula_supervision::{SuperviseError, SupervisorSpec, Tree, supervise};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -153,6 +156,21 @@ impl Node {
         self.0.engine.group(name)
     }
 
+    /// Looks at an actor of this node without its help, by its id or a reference to it: what it
+    /// is, what waits for it, what it has done. `None` if it has ended for good, or runs on another
+    /// node.
+    #[must_use]
+    pub fn inspect(&self, actor: impl Into<ActorId>) -> Option<Inspection> {
+        self.0.engine.inspect(actor)
+    }
+
+    /// Looks at all actors of this node, supervisors and the node's own among them: see
+    /// [`Engine::actors`].
+    #[must_use]
+    pub fn actors(&self) -> Actors {
+        self.0.engine.actors()
+    }
+
     /// Calls `report` when an actor of this node keeps its thread for `limit` without yielding: see
     /// [`Engine::watch_handlers`]. Off until then; actors that were started before are not watched.
     ///
@@ -181,8 +199,8 @@ impl Node {
         self.0.engine.spawn(spec).await
     }
 
-    /// Ends the node in order: trees first, in reverse of their start, then what else it knows,
-    /// then the network.
+    /// Ends the node in order: trees first, in reverse of their start, then every other actor,
+    /// which is asked to end and not waited for, then the network.
     pub async fn stop(&self) {
         let trees =
             std::mem::take(&mut *self.0.trees.lock().unwrap_or_else(PoisonError::into_inner));

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
-use mobula_actors::id::Epoch;
+use mobula_actors::id::{ActorId, Epoch};
 use mobula_actors::spawner::{Notice, Started, Watch};
 use mobula_actors::{ActorRef, Exit, SpawnError};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
@@ -57,6 +57,10 @@ impl Line {
     pub(crate) fn new(supervisor: ActorRef<Msg>) -> (Arc<Self>, UnboundedReceiver<News>) {
         let (news, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self { news, supervisor, poked: AtomicBool::new(false) }), receiver)
+    }
+
+    pub(crate) fn supervisor(&self) -> ActorId {
+        self.supervisor.id()
     }
 
     /// Does nothing once the supervisor's run is over.

@@ -119,6 +119,7 @@ impl Member {
                 epoch: run.epoch,
                 checkpoint: self.watch.begin(run.epoch),
                 watch: Some(self.watch.clone()),
+                parent: Some(hands.line.supervisor()),
                 ..Order::new(&settings)
             },
             settings,

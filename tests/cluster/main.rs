@@ -7,6 +7,7 @@ mod deaths;
 mod flow;
 #[cfg(feature = "ractor")]
 mod guests;
+mod inspections;
 mod lives;
 mod monitors;
 mod moves;

@@ -8,6 +8,7 @@ use crate::cell::ending::Monitor;
 use crate::cell::{Cell, KILLED, Phase, RETIRED, SIGNALLED, Signal};
 use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
+use crate::inspect::Inspection;
 use crate::mailbox::sync::Ordering;
 
 /// The untyped face of a cell: what can be done to an actor without knowing its messages.
@@ -37,6 +38,8 @@ pub trait Control: Send + Sync + 'static {
     fn retire(&self);
     /// The supervisor holds its checkpoint `sequence`.
     fn stored(&self, sequence: u64);
+    /// What there is to know of it.
+    fn inspect(&self) -> Inspection;
     /// For whoever knows its messages.
     fn as_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync>;
 }
@@ -51,7 +54,7 @@ impl<M: Send + 'static> Control for Cell<M> {
     }
 
     fn kind(&self) -> &'static str {
-        self.kind
+        self.breed.kind
     }
 
     fn has_ended(&self) -> bool {
@@ -104,6 +107,10 @@ impl<M: Send + 'static> Control for Cell<M> {
 
     fn stored(&self, sequence: u64) {
         self.signal(Signal::Stored(sequence));
+    }
+
+    fn inspect(&self) -> Inspection {
+        self.inspection()
     }
 
     fn as_any_arc(self: Arc<Self>) -> Arc<dyn Any + Send + Sync> {

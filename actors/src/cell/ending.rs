@@ -54,24 +54,31 @@ impl<M: Send + 'static> Cell<M> {
     /// came to life, its spawner is told instead of the supervisor.
     pub(crate) fn end_run(&self, exit: &Exit) {
         let epoch = self.epoch();
-        let (signals, monitors, names, supervision, restarting, alive, birth) = {
+        let (signals, monitors, names, supervision, restarting, alive, began, birth) = {
             let mut inner = self.inner();
             if !matches!(inner.phase, Phase::Running | Phase::Starting) {
                 return;
             }
             let supervision = inner.supervision().cloned();
             let restarting = supervision.as_ref().is_some_and(|s| s.restart.after(exit));
+            let began = inner.phase == Phase::Running;
             inner.phase = Phase::Between { restarting };
             inner.take(|rare| &mut rare.kill);
+            if exit.is_abnormal() {
+                inner.rare().last_exit = Some(Box::new(exit.clone()));
+            }
             self.flags.fetch_and(!(KILLED | STOPPING | SIGNALLED), Ordering::SeqCst);
             let signals = inner.take(|rare| &mut rare.signals);
             let monitors = inner.take(|rare| &mut rare.monitors);
             let names = inner.take(|rare| &mut rare.names);
             let birth = inner.birth.take();
-            (signals, monitors, names, supervision, restarting, inner.alive, birth)
+            (signals, monitors, names, supervision, restarting, inner.alive, began, birth)
         };
         self.discard(signals, || Why::Stopped);
-        self.engine.forget_names(self.id, names);
+        if let (Some(meter), true) = (&self.breed.meter, began) {
+            meter.run_ended(exit);
+        }
+        self.engine().forget_names(self.id, names);
         if supervision.is_none() {
             self.close();
         }
@@ -101,7 +108,8 @@ impl<M: Send + 'static> Cell<M> {
         if let Some(mut consumer) = self.queue.consumer() {
             self.drain(&mut consumer, usize::MAX, || Why::Stopped);
         }
-        self.engine.unexport(self);
+        self.engine().unexport(self);
+        self.engine().core().actors.leave(self.id, std::ptr::from_ref(self).cast());
     }
 
     /// Drops the messages that wait for the next run, and counts them. Those that come meanwhile
@@ -121,8 +129,8 @@ impl<M: Send + 'static> Cell<M> {
         let mut dropped = 0;
         while dropped < messages_max as u64 {
             match consumer.pop() {
-                Pop::Value(envelope) => {
-                    envelope.return_credit(&self.engine);
+                Pop::Value(mut envelope) => {
+                    envelope.return_credit(self.engine());
                     self.discard(envelope, why);
                     dropped += 1;
                 }

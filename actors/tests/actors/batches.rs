@@ -78,6 +78,7 @@ async fn a_batch_takes_what_waits_in_order_up_to_its_bound() {
     }
     drop(over);
     assert_eq!(next(&mut batches).await, (0..64).collect::<Vec<_>>());
+    assert!(target.inspect().unwrap().handled >= 65, "the wait and the batch");
     assert_eq!(next(&mut batches).await, (64..128).collect::<Vec<_>>());
     assert_eq!(next(&mut batches).await, (128..150).collect::<Vec<_>>());
     target.cast(Job::Number(7)).unwrap();

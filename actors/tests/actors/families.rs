@@ -87,6 +87,7 @@ async fn children_end_before_their_parent_the_youngest_first() {
         let parent = parent(&engine).await;
         let (script, _events) = Script::new();
         let (first, second) = (child(&parent, &script).await, child(&parent, &script).await);
+        assert_eq!(engine.inspect(&second).unwrap().parent, Some(parent.id()));
         let mut heard = ends(&[
             ("parent", &|told| parent.on_down(told)),
             ("first", &|told| first.on_down(told)),

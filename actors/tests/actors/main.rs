@@ -13,7 +13,9 @@ mod families;
 mod groups;
 #[cfg(feature = "ractor")]
 mod guests;
+mod inspect;
 mod kinds;
+mod metered;
 mod monitors;
 mod names;
 mod pipes;
@@ -23,5 +25,6 @@ mod runs;
 mod streams;
 mod threads;
 mod timers;
+mod traced;
 mod verbs;
 mod wire;
