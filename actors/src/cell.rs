@@ -198,6 +198,22 @@ impl<M: Send + 'static> Cell<M> {
         self.pushed(self.queue.push(envelope))
     }
 
+    /// Enqueues without waiting, and not before those that wait. What is refused comes back: it may
+    /// stand in line, and learns there if the actor has ended.
+    #[inline(always)]
+    pub(crate) fn push_in_line(&self, envelope: Envelope<M>) -> Result<(), Envelope<M>> {
+        if self.queue.is_awaited() {
+            return Err(envelope);
+        }
+        match self.queue.push(envelope) {
+            Ok(pushed) => {
+                self.after_push(pushed);
+                Ok(())
+            }
+            Err(PushError::Full(envelope) | PushError::Closed(envelope)) => Err(envelope),
+        }
+    }
+
     /// Enqueues up to `extra` messages beyond the capacity: for messages that hold credit, and for
     /// what the runtime itself owes the actor.
     pub(crate) fn push_beyond(
@@ -259,6 +275,7 @@ impl<M: Send + 'static> Cell<M> {
 
     /// Wakes the task. It finds every flag set before the call: the fence pairs with the one after
     /// the waker is first stored.
+    #[inline(never)]
     fn wake(&self) {
         fence(Ordering::SeqCst);
         if let Some(waker) = self.waker.get() {
@@ -308,7 +325,7 @@ impl<M: Send + 'static> Cell<M> {
 
     /// The next message, if nothing but messages is to be seen to. On `None` ask
     /// [`Cell::poll_next`].
-    #[inline]
+    #[inline(always)]
     pub(crate) fn message_at_hand(
         &self,
         consumer: &mut Consumer<'_, Envelope<M>>,
@@ -316,10 +333,7 @@ impl<M: Send + 'static> Cell<M> {
         if self.flags.load(Ordering::Acquire) & (AWAKE | SIGNALLED | KILLED) != AWAKE {
             return None;
         }
-        match consumer.pop() {
-            Pop::Value(envelope) => Some(envelope),
-            Pop::Busy | Pop::Empty => None,
-        }
+        consumer.take()
     }
 
     pub(crate) fn poll_next(

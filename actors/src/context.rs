@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
-use crate::call::Knock;
 use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::delivery::Knock;
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};

@@ -30,11 +30,15 @@
 //! ```
 
 mod actor;
+mod alarm;
 mod attach;
 mod call;
 pub mod carrier;
 mod cell;
+mod clock;
 mod context;
+mod deadline;
+mod delivery;
 pub mod demand;
 mod engine;
 mod envelope;
@@ -49,6 +53,7 @@ mod port;
 mod reference;
 mod reply;
 mod run;
+mod send;
 pub mod spawner;
 mod stream;
 mod threads;
@@ -57,7 +62,7 @@ mod watchdog;
 pub mod wire;
 
 pub use actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Shutdown, Spec};
-pub use call::{Call, Calling, SendMessage, Sending};
+pub use call::Call;
 pub use cell::Control;
 pub use context::Context;
 pub use engine::Engine;
@@ -69,6 +74,7 @@ pub use group::{
 };
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
+pub use send::SendMessage;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
 pub use threads::Run;
 pub use timer::Timer;

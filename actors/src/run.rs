@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 use tracing::debug;
 
 use crate::actor::{Actor, OnRestart};
+use crate::alarm::{Alarms, OwnAlarm, in_turn};
 use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
 use crate::context::Context;
 use crate::engine::Engine;
@@ -88,8 +89,8 @@ fn live<A: Actor>(
     async move {
         while let Some(start) = next.take() {
             let exit = {
-                let running = pin!(Some(run(&guard.0, start)));
-                Guarded(running).await
+                let run = pin!(Some(run(&guard.0, start)));
+                Guarded { run, alarm: OwnAlarm::default(), list: guard.0.engine().alarms() }.await
             };
             guard.0.pipes_gone().await;
             over(&guard.0, exit);
@@ -208,10 +209,16 @@ fn serve<A: Actor>(
         let mut turn = 0;
         loop {
             let Some(consumer) = &mut claim else { return Box::new(Exit::Killed) };
-            let next = poll_fn(|cx| poll_message(actor, ctx, cell, consumer, &mut turn, cx));
-            let message = match next.await {
-                Ok(message) => message,
-                Err(exit) => return exit,
+            let message = match message_at_hand(ctx, cell, consumer, &mut turn) {
+                Some(message) => message,
+                None => {
+                    let next =
+                        poll_fn(|cx| poll_message(actor, ctx, cell, consumer, &mut turn, cx));
+                    match next.await {
+                        Ok(message) => message,
+                        Err(exit) => return exit,
+                    }
+                }
             };
             let handled = {
                 let handler = pin!(actor.handle(message, ctx));
@@ -228,6 +235,22 @@ fn serve<A: Actor>(
             after_message(actor, ctx);
         }
     }
+}
+
+/// The next message, where that takes no more than a look: nothing else is to be seen to.
+#[inline(always)]
+fn message_at_hand<A: Actor>(
+    ctx: &Context<A>,
+    cell: &Cell<A::Msg>,
+    consumer: &mut Consumer<'_, Envelope<A::Msg>>,
+    turn: &mut u32,
+) -> Option<A::Msg> {
+    if *turn >= MESSAGES_PER_TURN || ctx.stop.is_some() {
+        return None;
+    }
+    let envelope = cell.message_at_hand(consumer)?;
+    *turn += 1;
+    admit(ctx, envelope)
 }
 
 /// The next message to handle, or how the run ends. Sees to the signals before it.
@@ -299,20 +322,26 @@ fn poll_next<M: Send + 'static>(
 
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
+#[inline(always)]
 pub(crate) fn admit<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>) -> Option<A::Msg> {
+    if !envelope.is_plain()
+        && let Some(why) = refusal(ctx, &envelope)
+    {
+        refuse(ctx, envelope, why);
+        return None;
+    }
+    Some(envelope.message)
+}
+
+fn refusal<A: Actor>(ctx: &Context<A>, envelope: &Envelope<A::Msg>) -> Option<Why> {
     let engine = ctx.cell.engine();
     envelope.return_credit(engine);
-    match envelope.refusal(ctx.epoch(), engine) {
-        None => Some(envelope.message),
-        Some(Why::Expired) => {
-            ctx.cell.discard(envelope, || Why::Expired);
-            None
-        }
-        Some(_) => {
-            ctx.cell.discard(envelope, || Why::Stopped);
-            None
-        }
-    }
+    envelope.refusal(ctx.epoch(), engine)
+}
+
+#[cold]
+fn refuse<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>, why: Why) {
+    ctx.cell.discard(envelope, if why == Why::Expired { || Why::Expired } else { || Why::Stopped });
 }
 
 fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
@@ -406,21 +435,28 @@ pub(crate) async fn caught<F: Future>(future: F) -> Result<F::Output, Exit> {
 }
 
 /// A run whose panics end it: the future that panicked is dropped before the exit is seen.
-struct Guarded<'a, F>(Pin<&'a mut Option<F>>);
+struct Guarded<'a, F> {
+    run: Pin<&'a mut Option<F>>,
+    alarm: OwnAlarm,
+    list: &'a Arc<Alarms>,
+}
 
 impl<F: Future<Output = Box<Exit>>> Future for Guarded<'_, F> {
     type Output = Box<Exit>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut TaskContext<'_>) -> Poll<Box<Exit>> {
-        let Some(run) = self.0.as_mut().as_pin_mut() else { return Poll::Pending };
-        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
+        let this = &mut *self;
+        let Some(run) = this.run.as_mut().as_pin_mut() else { return Poll::Pending };
+        let polled = in_turn(&mut this.alarm, this.list, cx, |cx| {
+            catch_unwind(AssertUnwindSafe(|| run.poll(cx)))
+        });
         let exit = match polled {
             Ok(Poll::Pending) => return Poll::Pending,
             Ok(Poll::Ready(exit)) => exit,
             Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
         };
         // What is left of the state may panic once more when it is dropped.
-        let dropped = catch_unwind(AssertUnwindSafe(|| self.0.set(None)));
+        let dropped = catch_unwind(AssertUnwindSafe(|| self.run.set(None)));
         Poll::Ready(match dropped {
             Ok(()) => exit,
             Err(panic) => Box::new(Exit::Panicked(panic_text(&*panic))),
