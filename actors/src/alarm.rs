@@ -37,12 +37,6 @@ impl Alarm {
         Self { waker, list, listed_ms: AtomicU64::new(0) }
     }
 
-    /// Whether it wakes what `waker` wakes.
-    #[inline]
-    pub(crate) fn wakes(&self, waker: &Waker) -> bool {
-        self.waker.will_wake(waker)
-    }
-
     /// Sets the alarm, unless it goes off by then anyway.
     #[inline]
     pub(crate) fn set(self: &Arc<Self>, at: Moment) {
@@ -171,16 +165,26 @@ impl Drop for OwnAlarm {
     }
 }
 
-/// What the thread knows of the actor that has its turn.
+/// What a thread knows of the actor that has its turn.
 struct Turn {
-    own: OwnAlarm,
-    /// A wait looked for an alarm, and there was none yet.
-    wanted: bool,
+    alarm: Cell<Option<Arc<Alarm>>>,
+    state: Cell<State>,
+    wanted: Cell<Option<Moment>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No actor has its turn.
+    Idle,
+    Turn,
+    /// A wait wanted an alarm, and the actor had none.
+    Wanted,
 }
 
 thread_local! {
-    /// `None` outside of turns.
-    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
+    static TURN: Turn = const {
+        Turn { alarm: Cell::new(None), state: Cell::new(State::Idle), wanted: Cell::new(None) }
+    };
 }
 
 /// Polls an actor with its alarm at hand. `poll` must not unwind. An actor gets its alarm when it
@@ -192,30 +196,66 @@ pub(crate) fn in_turn<R>(
     cx: &mut Context<'_>,
     poll: impl FnOnce(&mut Context<'_>) -> R,
 ) -> R {
-    let turn = Turn { own: OwnAlarm(own.0.take()), wanted: false };
-    let Ok(outer) = TURN.try_with(|current| current.replace(Some(turn))) else {
-        // The thread is ending.
-        return poll(cx);
-    };
+    let begin = |turn: &Turn| (turn.alarm.replace(own.0.take()), turn.state.replace(State::Turn));
+    // Fails only while the thread ends.
+    let Ok((outer, state)) = TURN.try_with(begin) else { return poll(cx) };
     let polled = poll(cx);
-    if let Ok(Some(mut turn)) = TURN.try_with(|current| current.replace(outer)) {
-        own.0 = turn.own.0.take();
-        if turn.wanted && own.0.is_none() {
-            own.0 = Some(Arc::new(Alarm::new(cx.waker(), list)));
+    let end = |turn: &Turn| (turn.alarm.replace(outer), turn.state.replace(state));
+    if let Ok((alarm, state)) = TURN.try_with(end) {
+        own.0 = alarm;
+        if state == State::Wanted {
+            first_set(own, list, cx);
         }
     }
     polled
 }
 
-/// The alarm of the actor whose turn it is, if that is what `waker` wakes.
+#[cold]
+fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &Context<'_>) {
+    let wanted = TURN.try_with(|turn| turn.wanted.take());
+    if let Ok(Some(at)) = wanted {
+        own.0.get_or_insert_with(|| Arc::new(Alarm::new(cx.waker(), list))).set(at);
+    }
+}
+
+/// Wakes the actor whose turn it is by `at`.
+pub(crate) fn wake_by(at: Moment) {
+    in_this_turn(at, |alarm| {
+        alarm.set(at);
+        true
+    });
+}
+
+/// Wakes the actor whose turn it is by `at`, if it is what `waker` wakes; says whether.
 #[inline]
-pub(crate) fn of_turn(waker: &Waker) -> Option<Arc<Alarm>> {
-    TURN.try_with(|current| {
-        let mut turn = current.take()?;
-        turn.wanted = true;
-        let alarm = turn.own.0.as_ref().filter(|alarm| alarm.wakes(waker)).cloned();
-        current.set(Some(turn));
-        alarm
+pub(crate) fn wakes_by(waker: &Waker, at: Moment) -> bool {
+    in_this_turn(at, |alarm| {
+        let wakes = alarm.waker.will_wake(waker);
+        if wakes {
+            alarm.set(at);
+        }
+        wakes
     })
-    .ok()?
+}
+
+#[inline]
+fn in_this_turn(at: Moment, act: impl FnOnce(&Arc<Alarm>) -> bool) -> bool {
+    let with = |turn: &Turn| {
+        let alarm = turn.alarm.take();
+        let done = alarm.as_ref().map(act);
+        turn.alarm.set(alarm);
+        done.unwrap_or_else(|| want(turn, at))
+    };
+    TURN.try_with(with).unwrap_or(false)
+}
+
+/// Too late for this wait; there is one for the next.
+#[cold]
+fn want(turn: &Turn, at: Moment) -> bool {
+    if turn.state.get() != State::Idle {
+        let sooner = turn.wanted.take().filter(|_| turn.state.get() == State::Wanted);
+        turn.wanted.set(Some(sooner.map_or(at, |other| other.min(at))));
+        turn.state.set(State::Wanted);
+    }
+    false
 }

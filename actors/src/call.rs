@@ -25,7 +25,6 @@ pub struct Call<M: Send + 'static, T: Send + 'static> {
     /// `None` once it has left or waits for room.
     message: Option<M>,
     slot: Arc<CallSlot<T>>,
-    timeout: Duration,
     deadline: Deadline,
     /// It found no room yet.
     waiting: Option<Box<Delivery<M>>>,
@@ -33,13 +32,12 @@ pub struct Call<M: Send + 'static, T: Send + 'static> {
 }
 
 impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn new(target: ActorRef<M>, message: M, slot: Arc<CallSlot<T>>) -> Self {
         Self {
             target,
             message: Some(message),
             slot,
-            timeout: DEADLINE_DEFAULT,
             deadline: Deadline::after(DEADLINE_DEFAULT),
             waiting: None,
             done: false,
@@ -49,17 +47,17 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     /// Waits at most `timeout`, for room and answer together (default 5 s, at most
     /// [`DEADLINE_MAX`]).
     pub fn within(mut self, timeout: Duration) -> Self {
-        self.timeout = timeout.min(DEADLINE_MAX);
-        self.deadline = Deadline::after(self.timeout);
+        self.deadline = Deadline::after(timeout.min(DEADLINE_MAX));
         self
     }
 
     /// Sends it, or puts it in line.
     #[inline]
     fn leave(&mut self, message: M) {
-        let Ok(cell) = self.target.place() else { return self.wait_elsewhere(message) };
+        let timeout = self.deadline.timeout;
+        let Ok(cell) = self.target.place() else { return self.wait_elsewhere(message, timeout) };
         self.slot.stay();
-        let envelope = Envelope::new(message, cell.engine().expiry_ms(self.timeout));
+        let envelope = Envelope::new(message, cell.engine().expiry_ms(timeout));
         if let Err(envelope) = cell.push_in_line(envelope) {
             let knock = Knock::new(cell.into_owned(), envelope);
             self.waiting = Some(Box::new(Delivery::Here(knock)));
@@ -67,9 +65,9 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     }
 
     #[cold]
-    fn wait_elsewhere(&mut self, message: M) {
+    fn wait_elsewhere(&mut self, message: M, timeout: Duration) {
         let target = self.target.clone();
-        let delivery = Delivery::new(target, message, Expiry::AtDeadline, self.timeout);
+        let delivery = Delivery::new(target, message, Expiry::AtDeadline, timeout);
         self.waiting = Some(Box::new(delivery));
     }
 
@@ -115,7 +113,7 @@ impl<M: Send + 'static, T: Send + 'static> Future for Call<M, T> {
             this.done = true;
             return Poll::Ready(Err(error));
         }
-        if let Poll::Ready(answer) = this.slot.poll(cx) {
+        if let Some(answer) = this.slot.answer_or_wait(cx) {
             this.done = true;
             return Poll::Ready(answer);
         }
@@ -137,6 +135,6 @@ impl<M: Send + 'static, T: Send + 'static> Drop for Call<M, T> {
 
 impl<M: Send + 'static, T: Send + 'static> fmt::Debug for Call<M, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Call").field("timeout", &self.timeout).finish_non_exhaustive()
+        f.debug_struct("Call").field("target", &self.target).finish_non_exhaustive()
     }
 }

@@ -35,7 +35,7 @@ use crate::error::Why;
 use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
 use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::mailbox::{Consumer, Pop, PushError, Pushed, Queue};
+use crate::mailbox::{Consumer, PushError, Pushed, Queue};
 use crate::spawner::Watch;
 
 pub(crate) enum Signal<M> {
@@ -45,16 +45,8 @@ pub(crate) enum Signal<M> {
     Notice(Box<dyn FnOnce() -> M + Send>),
     /// The supervisor holds the checkpoint with this sequence number.
     Stored(u64),
-    /// Ten seconds have passed since the first message after a checkpoint.
-    CheckpointDue,
     /// The next run, typed by the actor.
     Start(Box<dyn Any + Send>),
-}
-
-/// What a run takes from its cell next.
-pub(crate) enum Next<M> {
-    Signal(Signal<M>),
-    Message(Envelope<M>),
 }
 
 const SIGNALLED: u32 = 1;
@@ -310,7 +302,7 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    fn take_signal(&self) -> Option<Signal<M>> {
+    pub(crate) fn take_signal(&self) -> Option<Signal<M>> {
         if self.flags.load(Ordering::Acquire) & SIGNALLED == 0 {
             return None;
         }
@@ -323,8 +315,8 @@ impl<M: Send + 'static> Cell<M> {
         signal
     }
 
-    /// The next message, if nothing but messages is to be seen to. On `None` ask
-    /// [`Cell::poll_next`].
+    /// The next message, if nothing but messages is to be seen to. On `None` find
+    /// out what.
     #[inline(always)]
     pub(crate) fn message_at_hand(
         &self,
@@ -334,31 +326,6 @@ impl<M: Send + 'static> Cell<M> {
             return None;
         }
         consumer.take()
-    }
-
-    pub(crate) fn poll_next(
-        &self,
-        consumer: &mut Consumer<'_, Envelope<M>>,
-        cx: &Context<'_>,
-    ) -> Poll<Next<M>> {
-        self.attend(cx);
-        loop {
-            if let Some(signal) = self.take_signal() {
-                return Poll::Ready(Next::Signal(signal));
-            }
-            match consumer.pop() {
-                Pop::Value(envelope) => return Poll::Ready(Next::Message(envelope)),
-                Pop::Busy => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Pop::Empty => {
-                    if consumer.sleep() {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
     }
 
     /// Begins the run `epoch`; `birth` waits for it to come to life.

@@ -53,14 +53,25 @@ pub(crate) struct Checkpointing {
     pub(crate) sequence: u64,
     pub(crate) messages: u32,
     pub(crate) wanted: bool,
-    pub(crate) timed: bool,
+    /// The message in hand is none that a checkpoint is due for.
+    pub(crate) skipped: bool,
+    /// Somebody keeps the checkpoints.
+    pub(crate) kept: bool,
+    /// When the next is due, on the engine's clock; 0 while nothing has happened since the last.
+    pub(crate) due_ms: u32,
 }
 
 impl<A: Actor> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Msg>>, restored: Option<Bytes>) -> Self {
-        // Nobody keeps the checkpoints of an actor without a supervisor.
-        let timed = !cell.is_supervised();
-        let checkpoint = Checkpointing { sequence: 0, messages: 0, wanted: false, timed };
+        let checkpoint = Checkpointing {
+            sequence: 0,
+            messages: 0,
+            wanted: false,
+            skipped: false,
+            // Nobody keeps those of an actor without a supervisor.
+            kept: cell.is_supervised(),
+            due_ms: 0,
+        };
         let mut ctx = Self { cell, stop: None, checkpoint, rare: None };
         if restored.is_some() {
             ctx.rare().restored = restored;

@@ -272,11 +272,19 @@ impl Engine {
 
     #[inline]
     pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
-        if deadline_ms == 0 {
-            return false;
-        }
+        deadline_ms != 0 && self.passed_since_ms(deadline_ms) > 0
+    }
+
+    /// How long it is to `deadline_ms`; zero if it has passed.
+    pub(crate) fn until(&self, deadline_ms: u32) -> Duration {
+        let rest_ms = u32::try_from(1 - i64::from(self.passed_since_ms(deadline_ms)));
+        Duration::from_millis(rest_ms.unwrap_or(0).into())
+    }
+
+    #[inline]
+    fn passed_since_ms(&self, deadline_ms: u32) -> i32 {
         let passed = Moment::now().since(self.0.core.born.1).as_millis() as u32;
-        (passed.wrapping_sub(deadline_ms) as i32) > 0
+        passed.wrapping_sub(deadline_ms) as i32
     }
 
     pub(crate) fn alarms(&self) -> &Arc<Alarms> {

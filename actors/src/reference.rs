@@ -104,6 +104,7 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// # Cancel safety
     /// A call that is dropped gives up the answer; the message may still run.
+    #[inline(always)]
     pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
         let (reply, slot) = Reply::pair(self.id());
         let message = request(reply);

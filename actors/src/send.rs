@@ -25,7 +25,6 @@ struct Held<M: Send + 'static> {
     /// `None` once it is on its way.
     message: Option<M>,
     delivery: Delivery<M>,
-    timeout: Duration,
     deadline: Deadline,
 }
 
@@ -50,7 +49,6 @@ impl<M: Send + 'static> SendMessage<M> {
             target,
             message: Some(message),
             delivery: Delivery::Done,
-            timeout: DEADLINE_DEFAULT,
             deadline: Deadline::after(DEADLINE_DEFAULT),
         })))
     }
@@ -58,8 +56,7 @@ impl<M: Send + 'static> SendMessage<M> {
     /// Waits at most `timeout` (default 5 s, at most [`DEADLINE_MAX`]).
     pub fn within(mut self, timeout: Duration) -> Self {
         if let Some(held) = &mut self.0 {
-            held.timeout = timeout.min(DEADLINE_MAX);
-            held.deadline = Deadline::after(held.timeout);
+            held.deadline = Deadline::after(timeout.min(DEADLINE_MAX));
         }
         self
     }
@@ -83,7 +80,7 @@ impl<M: Send + 'static> Held<M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected<M>>> {
         if let Some(message) = self.message.take() {
             self.delivery =
-                Delivery::new(self.target.clone(), message, Expiry::Never, self.timeout);
+                Delivery::new(self.target.clone(), message, Expiry::Never, self.deadline.timeout);
         }
         match self.delivery.poll(cx) {
             Poll::Ready(result) => {

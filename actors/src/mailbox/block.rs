@@ -70,6 +70,16 @@ impl<T> Block<T> {
         slot.ready.store(true, Ordering::Release);
     }
 
+    /// Whether a slot holds a value that was not read.
+    ///
+    /// # Safety
+    /// As for [`Block::read`].
+    #[inline]
+    pub(super) unsafe fn is_ready(block: *mut Self, slot: usize) -> bool {
+        // SAFETY: the consumer alone frees blocks that are linked.
+        unsafe { &*Self::slot(block, slot) }.ready.load(Ordering::Acquire)
+    }
+
     /// Moves the value out of a slot, `None` if it is not written yet.
     ///
     /// # Safety

@@ -18,6 +18,17 @@ pub enum Pop<T> {
     Busy,
 }
 
+/// How a consumer that found nothing may rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It sleeps, as [`Consumer::sleep`] says, or nothing will come: the queue is closed and empty.
+    Asleep,
+    /// There is a value.
+    Awake,
+    /// A producer has claimed the next slot and not written it yet: yield and look again.
+    Busy,
+}
+
 /// The only consumer of a [`Queue`], until dropped.
 pub struct Consumer<'a, T> {
     queue: &'a Queue<T>,
@@ -93,6 +104,28 @@ impl<'a, T> Consumer<'a, T> {
         }
         self.publish();
         Pop::Empty
+    }
+
+    /// Goes to sleep unless there is a value. Register the waker before.
+    pub fn rest(&mut self) -> Rest {
+        loop {
+            if self.has_value() {
+                return Rest::Awake;
+            }
+            match self.nothing() {
+                Pop::Busy => return Rest::Busy,
+                _ if self.sleep() => return Rest::Asleep,
+                _ if self.queue.is_closed() && !self.has_value() => return Rest::Asleep,
+                _ => {}
+            }
+        }
+    }
+
+    fn has_value(&self) -> bool {
+        let Some(block) = self.block() else { return false };
+        let taken = self.queue.head().taken.load(Ordering::Relaxed);
+        // SAFETY: as in `take`.
+        unsafe { Block::is_ready(block, taken as usize) }
     }
 
     /// Goes to sleep if nothing is queued. `true`: the next push, or the close, says

@@ -55,7 +55,7 @@ mod slot;
 pub(crate) mod sync;
 mod waiters;
 
-pub use consumer::{Consumer, Pop};
+pub use consumer::{Consumer, Pop, Rest};
 pub use push::{PushError, Pushed};
 pub use queue::Queue;
 pub use slot::Slot;
