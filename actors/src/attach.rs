@@ -7,9 +7,9 @@ use std::sync::{Arc, Weak};
 use futures_core::Stream;
 
 use crate::actor::Actor;
-use crate::call::Knock;
 use crate::cell::{Cell, Envelope, Signal};
 use crate::context::Context;
+use crate::delivery::Knock;
 use crate::id::Epoch;
 use crate::run::caught;
 

@@ -36,7 +36,7 @@ use crate::error::Why;
 use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
 use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
-use crate::mailbox::{Consumer, Pop, PushError, Pushed, Queue};
+use crate::mailbox::{Consumer, PushError, Pushed, Queue};
 use crate::observe::Breed;
 use crate::spawner::Watch;
 
@@ -47,16 +47,8 @@ pub(crate) enum Signal<M> {
     Notice(Box<dyn FnOnce() -> M + Send>),
     /// The supervisor holds the checkpoint with this sequence number.
     Stored(u64),
-    /// Ten seconds have passed since the first message after a checkpoint.
-    CheckpointDue,
     /// The next run, typed by the actor.
     Start(Box<dyn Any + Send>),
-}
-
-/// What a run takes from its cell next.
-pub(crate) enum Next<M> {
-    Signal(Signal<M>),
-    Message(Envelope<M>),
 }
 
 const SIGNALLED: u32 = 1;
@@ -216,6 +208,23 @@ impl<M: Send + 'static> Cell<M> {
         self.pushed(self.queue.push(envelope))
     }
 
+    /// Enqueues without waiting, and not before those that wait. What is refused comes back: it may
+    /// stand in line, and learns there if the actor has ended.
+    #[inline(always)]
+    pub(crate) fn push_in_line(&self, mut envelope: Envelope<M>) -> Result<(), Envelope<M>> {
+        envelope.take_along_span(self);
+        if self.queue.is_awaited() {
+            return Err(envelope);
+        }
+        match self.queue.push(envelope) {
+            Ok(pushed) => {
+                self.after_push(pushed);
+                Ok(())
+            }
+            Err(PushError::Full(envelope) | PushError::Closed(envelope)) => Err(envelope),
+        }
+    }
+
     /// Enqueues up to `extra` messages beyond the capacity: for messages that hold credit, and for
     /// what the runtime itself owes the actor.
     pub(crate) fn push_beyond(
@@ -277,6 +286,7 @@ impl<M: Send + 'static> Cell<M> {
 
     /// Wakes the task. It finds every flag set before the call: the fence pairs with the one after
     /// the waker is first stored.
+    #[inline(never)]
     fn wake(&self) {
         fence(Ordering::SeqCst);
         if let Some(waker) = self.waker.get() {
@@ -311,7 +321,7 @@ impl<M: Send + 'static> Cell<M> {
         }
     }
 
-    fn take_signal(&self) -> Option<Signal<M>> {
+    pub(crate) fn take_signal(&self) -> Option<Signal<M>> {
         if self.flags.load(Ordering::Acquire) & SIGNALLED == 0 {
             return None;
         }
@@ -324,9 +334,9 @@ impl<M: Send + 'static> Cell<M> {
         signal
     }
 
-    /// The next message, if nothing but messages is to be seen to. On `None` ask
-    /// [`Cell::poll_next`].
-    #[inline]
+    /// The next message, if nothing but messages is to be seen to. On `None` find
+    /// out what.
+    #[inline(always)]
     pub(crate) fn message_at_hand(
         &self,
         consumer: &mut Consumer<'_, Envelope<M>>,
@@ -334,35 +344,7 @@ impl<M: Send + 'static> Cell<M> {
         if self.flags.load(Ordering::Acquire) & (AWAKE | SIGNALLED | KILLED) != AWAKE {
             return None;
         }
-        match consumer.pop() {
-            Pop::Value(envelope) => Some(envelope),
-            Pop::Busy | Pop::Empty => None,
-        }
-    }
-
-    pub(crate) fn poll_next(
-        &self,
-        consumer: &mut Consumer<'_, Envelope<M>>,
-        cx: &Context<'_>,
-    ) -> Poll<Next<M>> {
-        self.attend(cx);
-        loop {
-            if let Some(signal) = self.take_signal() {
-                return Poll::Ready(Next::Signal(signal));
-            }
-            match consumer.pop() {
-                Pop::Value(envelope) => return Poll::Ready(Next::Message(envelope)),
-                Pop::Busy => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-                Pop::Empty => {
-                    if consumer.sleep() {
-                        return Poll::Pending;
-                    }
-                }
-            }
-        }
+        consumer.take()
     }
 
     /// Begins the run `epoch`; `birth` waits for it to come to life.

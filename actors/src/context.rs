@@ -10,8 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
-use crate::call::Knock;
 use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::delivery::Knock;
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};
@@ -42,6 +42,8 @@ pub(crate) struct Rare<M> {
     outlasting: Vec<JoinHandle<()>>,
     /// Tells the monitors this run set that it still wants to know.
     watching: Option<Arc<()>>,
+    /// The sequence number of the last checkpoint.
+    pub(crate) checkpoints: u64,
     pub(crate) on_stored: Option<Box<dyn FnMut(u64) -> M + Send + Sync>>,
     pub(crate) family: Option<Box<Family>>,
     /// Where the message in hand was sent from.
@@ -56,6 +58,7 @@ impl<M> Default for Rare<M> {
             #[cfg(feature = "ractor")]
             outlasting: Vec::new(),
             watching: None,
+            checkpoints: 0,
             on_stored: None,
             family: None,
             origin: None,
@@ -65,17 +68,26 @@ impl<M> Default for Rare<M> {
 
 /// When a run is next asked for its state.
 pub(crate) struct Checkpointing {
-    pub(crate) sequence: u64,
     pub(crate) messages: u32,
     pub(crate) wanted: bool,
-    pub(crate) timed: bool,
+    /// The message in hand is none that a checkpoint is due for.
+    pub(crate) skipped: bool,
+    /// Somebody keeps the checkpoints.
+    pub(crate) kept: bool,
+    /// When the next is due, on the engine's clock; 0 while nothing has happened since the last.
+    pub(crate) due_ms: u32,
 }
 
 impl<A: Actor> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Msg>>, restored: Option<Bytes>) -> Self {
-        // Nobody keeps the checkpoints of an actor without a supervisor.
-        let timed = !cell.is_supervised();
-        let checkpoint = Checkpointing { sequence: 0, messages: 0, wanted: false, timed };
+        let checkpoint = Checkpointing {
+            messages: 0,
+            wanted: false,
+            skipped: false,
+            // Nobody keeps those of an actor without a supervisor.
+            kept: cell.is_supervised(),
+            due_ms: 0,
+        };
         let mut ctx = Self { cell, stop: None, checkpoint, rare: None };
         if restored.is_some() {
             ctx.rare().restored = restored;
@@ -235,7 +247,7 @@ impl<A: Actor> Context<A> {
     /// number.
     pub fn checkpoint_now(&mut self) -> u64 {
         self.checkpoint.wanted = true;
-        self.checkpoint.sequence + 1
+        self.rare().checkpoints + 1
     }
 
     /// Delivers `notice(sequence)` each time the supervisor holds a checkpoint of this run: what

@@ -15,13 +15,15 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
 use crate::actor::{Actor, Spec};
+use crate::alarm::Alarms;
 use crate::carrier::Inbound;
 use crate::cell::{Cell, Control};
+use crate::clock::{LAG_MAX, Moment};
 use crate::engine::table::Table;
 use crate::error::{NameError, SpawnError};
 use crate::exit::Exit;
@@ -49,7 +51,8 @@ struct Shared {
 pub(crate) struct Core {
     origin: u64,
     next: AtomicU64,
-    born: Instant,
+    born: (Instant, Moment),
+    alarms: Arc<Alarms>,
     tables: Mutex<Tables>,
     pub(crate) actors: Table,
     pub(crate) trail: Trail,
@@ -86,7 +89,8 @@ impl Engine {
             origin,
             // Number 0 is the node's own.
             next: AtomicU64::new(1),
-            born: now(),
+            born: (now(), Moment::now()),
+            alarms: Arc::new(Alarms::new(runtime.clone())),
             tables: Mutex::default(),
             actors: Table::default(),
             trail: Trail::default(),
@@ -282,18 +286,34 @@ impl Engine {
 
     /// `deadline` on the engine's millisecond clock; never 0, which stands for none.
     pub(crate) fn deadline_ms(&self, deadline: Instant) -> u32 {
-        let elapsed = deadline.saturating_duration_since(self.0.core.born).as_millis();
-        // The clock wraps after 49 days; `has_passed` compares by distance.
-        (elapsed as u32).max(1)
+        millis(deadline.saturating_duration_since(self.0.core.born.0))
+    }
+
+    /// When a message that is sent now and has `timeout` left expires, on the same clock.
+    #[inline]
+    pub(crate) fn expiry_ms(&self, timeout: Duration) -> u32 {
+        millis((Moment::now() + timeout + LAG_MAX).since(self.0.core.born.1))
     }
 
     #[inline]
     pub(crate) fn has_passed(&self, deadline_ms: u32) -> bool {
-        if deadline_ms == 0 {
-            return false;
-        }
-        let passed = now().saturating_duration_since(self.0.core.born).as_millis() as u32;
-        (passed.wrapping_sub(deadline_ms) as i32) > 0
+        deadline_ms != 0 && self.passed_since_ms(deadline_ms) > 0
+    }
+
+    /// How long it is to `deadline_ms`; zero if it has passed.
+    pub(crate) fn until(&self, deadline_ms: u32) -> Duration {
+        let rest_ms = u32::try_from(1 - i64::from(self.passed_since_ms(deadline_ms)));
+        Duration::from_millis(rest_ms.unwrap_or(0).into())
+    }
+
+    #[inline]
+    fn passed_since_ms(&self, deadline_ms: u32) -> i32 {
+        let passed = Moment::now().since(self.0.core.born.1).as_millis() as u32;
+        passed.wrapping_sub(deadline_ms) as i32
+    }
+
+    pub(crate) fn alarms(&self) -> &Arc<Alarms> {
+        &self.0.core.alarms
     }
 
     /// Starts no more actors, lets go of names and exports, and asks all actors of this node to end:
@@ -352,7 +372,13 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The clock of deadlines. It is tokio's, so that a paused runtime pauses them too.
+/// The clock wraps after 49 days; `has_passed` compares by distance.
+#[inline]
+fn millis(elapsed: Duration) -> u32 {
+    (elapsed.as_millis() as u32).max(1)
+}
+
+/// The exact clock. It is tokio's, so that a paused runtime pauses it too.
 pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
@@ -376,8 +402,6 @@ impl<M: Send + 'static> Drop for StopOnDrop<M> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test(start_paused = true)]

@@ -37,6 +37,12 @@ impl<M> Envelope<M> {
         Self { message, deadline_ms: epoch.0 as u32, credit: OF_ONE_RUN | NO_SPAN }
     }
 
+    /// Whether the runtime need not know anything of it.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.credit == 0 && self.deadline_ms == 0
+    }
+
     /// Why the run `epoch` must not handle it, if so.
     #[inline]
     pub(crate) fn refusal(&self, epoch: Epoch, engine: &Engine) -> Option<Why> {

@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::alarm::{OwnAlarm, in_turn};
 use crate::cell::Cell;
 use crate::exit::Exit;
 use crate::observe::Turns;
@@ -15,11 +16,12 @@ pub(crate) struct Guarded<'a, F, M> {
     run: Pin<&'a mut Option<F>>,
     cell: &'a Cell<M>,
     turns: Turns,
+    alarm: OwnAlarm,
 }
 
 impl<'a, F, M> Guarded<'a, F, M> {
     pub(crate) fn new(run: Pin<&'a mut Option<F>>, cell: &'a Cell<M>) -> Self {
-        Self { run, cell, turns: Turns::new() }
+        Self { run, cell, turns: Turns::new(), alarm: OwnAlarm::default() }
     }
 }
 
@@ -31,7 +33,9 @@ impl<F: Future<Output = Box<Exit>>, M: Send + 'static> Future for Guarded<'_, F,
         let this = &mut *self;
         let Some(run) = this.run.as_mut().as_pin_mut() else { return Poll::Pending };
         let turn = this.turns.begin(cell);
-        let polled = catch_unwind(AssertUnwindSafe(|| run.poll(cx)));
+        let polled = in_turn(&mut this.alarm, cell.engine().alarms(), cx, |cx| {
+            catch_unwind(AssertUnwindSafe(|| run.poll(cx)))
+        });
         if let Some(turn) = turn {
             turn.end(cell);
         }

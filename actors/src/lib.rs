@@ -30,11 +30,15 @@
 //! ```
 
 mod actor;
+mod alarm;
 mod attach;
 mod call;
 pub mod carrier;
 mod cell;
+mod clock;
 mod context;
+mod deadline;
+mod delivery;
 pub mod demand;
 mod engine;
 mod envelope;
@@ -43,9 +47,9 @@ mod exit;
 mod family;
 mod fill;
 mod group;
+mod guarded;
 #[cfg(feature = "ractor")]
 pub mod guest;
-mod guarded;
 pub mod id;
 mod inspect;
 pub mod mailbox;
@@ -54,6 +58,7 @@ mod port;
 mod reference;
 mod reply;
 mod run;
+mod send;
 pub mod spawner;
 mod stream;
 mod threads;
@@ -62,7 +67,7 @@ mod watchdog;
 pub mod wire;
 
 pub use actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Shutdown, Spec};
-pub use call::{Call, Calling, SendMessage, Sending};
+pub use call::Call;
 pub use cell::Control;
 pub use context::Context;
 pub use engine::Engine;
@@ -75,6 +80,7 @@ pub use group::{
 pub use inspect::{Actors, Inspection, RunState};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
 pub use reply::Reply;
+pub use send::SendMessage;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
 pub use threads::Run;
 pub use timer::Timer;

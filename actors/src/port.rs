@@ -7,9 +7,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use crate::actor::{Actor, Shutdown};
-use crate::call::Knock;
 use crate::cell::{Cell, Envelope, Signal};
 use crate::context::Context;
+use crate::delivery::Knock;
 use crate::error::Why;
 use crate::exit::{Exit, Fault};
 use crate::id::Epoch;

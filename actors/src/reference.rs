@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use crate::call::{Call, SendMessage};
+use crate::call::Call;
 use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
 use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
 use crate::engine::now;
@@ -22,6 +22,7 @@ use crate::error::{Rejected, Why};
 use crate::exit::Exit;
 use crate::id::ActorId;
 use crate::reply::Reply;
+use crate::send::SendMessage;
 use crate::wire::{Outgoing, Protocol, decode_for, encode, with_decoding, with_encoding};
 
 /// The address of an actor that understands `M`: cheap to clone, and the same type wherever the
@@ -85,15 +86,17 @@ impl<M: Send + 'static> ActorRef<M> {
         }
     }
 
-    /// Sends as soon as there is room (default deadline 5 s, [`SendMessage::within`]).
+    /// Sends as soon as there is room: at once if there is some, else when it is awaited (default
+    /// deadline 5 s, [`SendMessage::within`]).
     ///
     /// # Errors
     /// The message and the reason; it has not run.
     ///
     /// # Cancel safety
     /// A send that is dropped while it waits has not sent.
+    #[inline(always)]
     pub fn send(&self, message: M) -> SendMessage<M> {
-        SendMessage::new(self.chosen(&message), message)
+        SendMessage::new(self, message)
     }
 
     /// Asks, and waits for the answer (default deadline 5 s, [`Call::within`]). `request` makes
@@ -106,6 +109,7 @@ impl<M: Send + 'static> ActorRef<M> {
     ///
     /// # Cancel safety
     /// A call that is dropped gives up the answer; the message may still run.
+    #[inline(always)]
     pub fn call<T: Send + 'static>(&self, request: impl FnOnce(Reply<T>) -> M) -> Call<M, T> {
         let (reply, slot) = Reply::pair(self.id());
         let message = request(reply);

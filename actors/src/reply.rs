@@ -118,6 +118,15 @@ impl<T> CallSlot<T> {
         self.slot.poll(cx)
     }
 
+    /// [`CallSlot::poll`] for a caller that looks first.
+    #[inline(always)]
+    pub(crate) fn answer_or_wait(&self, cx: &mut Context<'_>) -> Option<Result<T, CallError>> {
+        match self.slot.take() {
+            None if self.slot.wait(cx) => self.slot.take(),
+            answer => answer,
+        }
+    }
+
     /// The caller has gone: the answerer can see it, and the number of a call that left is freed.
     pub(crate) fn abandon(&self) {
         self.slot.abandon();

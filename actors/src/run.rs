@@ -21,14 +21,16 @@ use tokio::sync::oneshot;
 use tracing::{Span, debug};
 
 use crate::actor::{Actor, OnRestart};
-use crate::cell::{Birth, Cell, Control, Envelope, Next, Signal};
+use crate::alarm::wake_by;
+use crate::cell::{Birth, Cell, Control, Envelope, Signal};
+use crate::clock::{LAG_MAX, Moment};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
 use crate::exit::{Exit, Fault};
 use crate::guarded::Guarded;
 use crate::id::Epoch;
-use crate::mailbox::Consumer;
+use crate::mailbox::{Consumer, Rest};
 use crate::spawner::{Notice, Order};
 use crate::threads::{Run, put};
 
@@ -211,10 +213,16 @@ fn serve<A: Actor>(
         let mut turn = 0;
         loop {
             let Some(consumer) = &mut claim else { return Box::new(Exit::Killed) };
-            let next = poll_fn(|cx| poll_message(actor, ctx, cell, consumer, &mut turn, cx));
-            let message = match next.await {
-                Ok(message) => message,
-                Err(exit) => return exit,
+            let message = match message_at_hand(ctx, cell, consumer, &mut turn) {
+                Some(message) => message,
+                None => {
+                    let idle = poll_fn(|cx| poll_idle(actor, ctx, cell, consumer, &mut turn, cx));
+                    match idle.await {
+                        Ok(Some(notice)) => notice,
+                        Ok(None) => continue,
+                        Err(exit) => return exit,
+                    }
+                }
             };
             cell.count_handled(1);
             let span = ctx.take_origin().map(|origin| origin.handling(cell));
@@ -230,118 +238,145 @@ fn serve<A: Actor>(
                 Ok(Err(fault)) => return Box::new(Exit::Failed(fault)),
                 Err(kill) => return Box::new(kill),
             }
-            after_message(actor, ctx);
+            if ctx.checkpoint.kept {
+                after_message(actor, ctx);
+            }
         }
     }
 }
 
-/// The next message to handle, or how the run ends. Sees to the signals before it.
-fn poll_message<A: Actor>(
+/// The next message, where that takes no more than a look: nothing else is to be seen to.
+#[inline(always)]
+fn message_at_hand<A: Actor>(
+    ctx: &mut Context<A>,
+    cell: &Cell<A::Msg>,
+    consumer: &mut Consumer<'_, Envelope<A::Msg>>,
+    turn: &mut u32,
+) -> Option<A::Msg> {
+    if *turn >= MESSAGES_PER_TURN || ctx.stop.is_some() {
+        return None;
+    }
+    let envelope = cell.message_at_hand(consumer)?;
+    *turn += 1;
+    admit(ctx, envelope)
+}
+
+/// Sees to all that is not a message, and waits for one. `Ok(None)`: look for messages again;
+/// `Ok(Some)`: a signal turned out to be one; `Err`: how the run ends.
+fn poll_idle<A: Actor>(
     actor: &mut A,
     ctx: &mut Context<A>,
     cell: &Cell<A::Msg>,
     consumer: &mut Consumer<'_, Envelope<A::Msg>>,
     turn: &mut u32,
     cx: &TaskContext<'_>,
-) -> Poll<Result<A::Msg, Box<Exit>>> {
+) -> Poll<Result<Option<A::Msg>, Box<Exit>>> {
+    cell.attend(cx);
     loop {
         if let Some(exit) = ctx.stop.take() {
             return Poll::Ready(Err(exit));
+        }
+        if ctx.checkpoint.due_ms != 0 {
+            checkpoint_if_due(actor, ctx);
         }
         if *turn >= MESSAGES_PER_TURN {
             *turn = 0;
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let next = match cell.message_at_hand(consumer) {
-            Some(envelope) => Next::Message(envelope),
-            None => match poll_next(cell, consumer, cx) {
-                Poll::Ready(Some(next)) => next,
-                Poll::Ready(None) => return Poll::Ready(Err(Box::new(cell.kill_exit()))),
-                Poll::Pending => return Poll::Pending,
-            },
-        };
-        *turn += 1;
-        let message = match next {
-            Next::Message(envelope) => admit(ctx, envelope),
-            Next::Signal(Signal::Stop(exit)) => return Poll::Ready(Err(Box::new(exit))),
-            Next::Signal(signal) => heed(actor, ctx, signal),
-        };
-        if let Some(message) = message {
-            return Poll::Ready(Ok(message));
+        if cell.is_killed() {
+            return Poll::Ready(Err(Box::new(cell.kill_exit())));
+        }
+        if let Some(signal) = cell.take_signal() {
+            *turn += 1;
+            match signal {
+                Signal::Stop(exit) => return Poll::Ready(Err(Box::new(exit))),
+                signal => match heed(ctx, signal) {
+                    Some(message) => return Poll::Ready(Ok(Some(message))),
+                    None => continue,
+                },
+            }
+        }
+        match consumer.rest() {
+            Rest::Awake => return Poll::Ready(Ok(None)),
+            Rest::Asleep => return Poll::Pending,
+            Rest::Busy => {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
         }
     }
 }
 
 /// Does what a signal asks for; some are a message in the end.
-fn heed<A: Actor>(actor: &mut A, ctx: &mut Context<A>, signal: Signal<A::Msg>) -> Option<A::Msg> {
+fn heed<A: Actor>(ctx: &mut Context<A>, signal: Signal<A::Msg>) -> Option<A::Msg> {
     match signal {
         Signal::Notice(notice) => Some(notice()),
-        Signal::Stored(sequence) => ctx.rare().on_stored.as_mut().map(|notice| notice(sequence)),
-        Signal::CheckpointDue => {
-            ctx.checkpoint.timed = false;
-            if ctx.checkpoint.messages > 0 {
-                take_checkpoint(actor, ctx);
-            }
-            None
+        Signal::Stored(sequence) => {
+            let message = ctx.rare().on_stored.as_mut().map(|notice| notice(sequence));
+            // It is no news to the next checkpoint, else each would be the reason for one more.
+            ctx.checkpoint.skipped |= message.is_some();
+            message
         }
         // A stop ends the run, and a run is never started over another.
         Signal::Stop(_) | Signal::Start(_) => None,
     }
 }
 
-fn poll_next<M: Send + 'static>(
-    cell: &Cell<M>,
-    consumer: &mut Consumer<'_, Envelope<M>>,
-    cx: &TaskContext<'_>,
-) -> Poll<Option<Next<M>>> {
-    cell.attend(cx);
-    if cell.is_killed() {
-        return Poll::Ready(None);
-    }
-    cell.poll_next(consumer, cx).map(Some)
-}
-
 /// Gives the credit of a message back, and drops the message if its time is over or the run
 /// it was for has ended (K-5).
+#[inline(always)]
 pub(crate) fn admit<A: Actor>(
     ctx: &mut Context<A>,
     mut envelope: Envelope<A::Msg>,
 ) -> Option<A::Msg> {
+    if !envelope.is_plain()
+        && let Some(why) = refusal(ctx, &mut envelope)
+    {
+        refuse(ctx, envelope, why);
+        return None;
+    }
+    Some(envelope.message)
+}
+
+fn refusal<A: Actor>(ctx: &mut Context<A>, envelope: &mut Envelope<A::Msg>) -> Option<Why> {
     let engine = ctx.cell.engine();
     let origin = envelope.origin(engine);
     envelope.return_credit(engine);
-    match envelope.refusal(ctx.epoch(), engine) {
-        None => {
-            if let Some(origin) = origin {
-                ctx.keep_origin(origin);
-            }
-            Some(envelope.message)
-        }
-        Some(Why::Expired) => {
-            ctx.cell.discard(envelope, || Why::Expired);
-            None
-        }
-        Some(_) => {
-            ctx.cell.discard(envelope, || Why::Stopped);
-            None
-        }
+    let why = envelope.refusal(ctx.epoch(), engine);
+    if let (None, Some(origin)) = (&why, origin) {
+        ctx.keep_origin(origin);
     }
+    why
+}
+
+#[cold]
+fn refuse<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>, why: Why) {
+    ctx.cell.discard(envelope, if why == Why::Expired { || Why::Expired } else { || Why::Stopped });
 }
 
 fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
-    ctx.checkpoint.messages += 1;
+    let skipped = std::mem::take(&mut ctx.checkpoint.skipped);
+    if !skipped {
+        ctx.checkpoint.messages += 1;
+    }
     if ctx.checkpoint.wanted || ctx.checkpoint.messages >= CHECKPOINT_MESSAGES {
         take_checkpoint(actor, ctx);
-    } else if !ctx.checkpoint.timed {
-        ctx.checkpoint.timed = true;
-        let (cell, epoch) = (Arc::downgrade(&ctx.cell), ctx.epoch());
-        ctx.beside(async move {
-            tokio::time::sleep(CHECKPOINT_INTERVAL).await;
-            if let Some(cell) = cell.upgrade() {
-                cell.signal_run(epoch, Signal::CheckpointDue);
-            }
-        });
+    } else if ctx.checkpoint.due_ms == 0 && !skipped {
+        ctx.checkpoint.due_ms = ctx.cell.engine().expiry_ms(CHECKPOINT_INTERVAL);
+        wake_by(Moment::now() + CHECKPOINT_INTERVAL + LAG_MAX);
+    }
+}
+
+fn checkpoint_if_due<A: Actor>(actor: &A, ctx: &mut Context<A>) {
+    let rest = ctx.cell.engine().until(ctx.checkpoint.due_ms);
+    if !rest.is_zero() {
+        // The alarm may have gone off for something else.
+        return wake_by(Moment::now() + rest);
+    }
+    ctx.checkpoint.due_ms = 0;
+    if ctx.checkpoint.messages > 0 {
+        take_checkpoint(actor, ctx);
     }
 }
 
@@ -361,8 +396,9 @@ fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
             return;
         }
     };
-    ctx.checkpoint.sequence += 1;
-    let (sequence, cell) = (ctx.checkpoint.sequence, Arc::downgrade(&ctx.cell));
+    let sequence = ctx.rare().checkpoints + 1;
+    ctx.rare().checkpoints = sequence;
+    let cell = Arc::downgrade(&ctx.cell);
     let epoch = ctx.epoch();
     supervision.watch.notice(Notice::Checkpoint {
         actor: ctx.id(),

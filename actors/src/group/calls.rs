@@ -40,7 +40,7 @@ impl<M: Send + 'static> Group<M> {
 /// Calls to all members of a group. Await it: it gives each member's answer, in the order in which
 /// they joined. Dropped, it gives the answers up.
 #[must_use = "nothing is sent until it is awaited"]
-pub struct CallAll<M, T> {
+pub struct CallAll<M: Send + 'static, T: Send + 'static> {
     calls: Vec<(ActorId, Call<M, T>)>,
     timeout: Duration,
     engine: Engine,
@@ -64,7 +64,7 @@ impl<M: Send + 'static, T: Send + 'static> IntoFuture for CallAll<M, T> {
             let mut answers: Vec<_> = self.calls.iter().map(|(id, _)| (*id, lost())).collect();
             let mut calls = JoinSet::new();
             for (place, (_, call)) in self.calls.into_iter().enumerate() {
-                let call = call.within(self.timeout).into_future();
+                let call = call.within(self.timeout);
                 calls.spawn_on(async move { (place, call.await) }, self.engine.runtime());
             }
             while let Some(done) = calls.join_next().await {
@@ -77,7 +77,7 @@ impl<M: Send + 'static, T: Send + 'static> IntoFuture for CallAll<M, T> {
     }
 }
 
-impl<M, T> fmt::Debug for CallAll<M, T> {
+impl<M: Send + 'static, T: Send + 'static> fmt::Debug for CallAll<M, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CallAll").field("calls", &self.calls.len()).finish_non_exhaustive()
     }

@@ -59,7 +59,7 @@ impl<T> Block<T> {
     /// # Safety
     /// `block` is alive and the caller alone has claimed `slot < SLOTS`, which is empty. The block
     /// may be gone when this returns.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn write(block: *mut Self, slot: usize, value: T) {
         // SAFETY: alive until the consumer sees `ready`, the last access here.
         let slot = unsafe { &*Self::slot(block, slot) };
@@ -70,12 +70,22 @@ impl<T> Block<T> {
         slot.ready.store(true, Ordering::Release);
     }
 
+    /// Whether a slot holds a value that was not read.
+    ///
+    /// # Safety
+    /// As for [`Block::read`].
+    #[inline]
+    pub(super) unsafe fn is_ready(block: *mut Self, slot: usize) -> bool {
+        // SAFETY: the consumer alone frees blocks that are linked.
+        unsafe { &*Self::slot(block, slot) }.ready.load(Ordering::Acquire)
+    }
+
     /// Moves the value out of a slot, `None` if it is not written yet.
     ///
     /// # Safety
     /// `block` is alive, the caller is the consumer, `slot < SLOTS`, and the slot was not read since
     /// the block was installed.
-    #[inline]
+    #[inline(always)]
     pub(super) unsafe fn read(block: *mut Self, slot: usize) -> Option<T> {
         // SAFETY: the consumer alone frees blocks that are linked.
         let slot = unsafe { &*Self::slot(block, slot) };

@@ -18,6 +18,17 @@ pub enum Pop<T> {
     Busy,
 }
 
+/// How a consumer that found nothing may rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// It sleeps, as [`Consumer::sleep`] says, or nothing will come: the queue is closed and empty.
+    Asleep,
+    /// There is a value.
+    Awake,
+    /// A producer has claimed the next slot and not written it yet: yield and look again.
+    Busy,
+}
+
 /// The only consumer of a [`Queue`], until dropped.
 pub struct Consumer<'a, T> {
     queue: &'a Queue<T>,
@@ -32,31 +43,45 @@ impl<'a, T> Consumer<'a, T> {
     /// Takes the oldest value. Never waits.
     #[inline]
     pub fn pop(&mut self) -> Pop<T> {
+        match self.take() {
+            Some(value) => Pop::Value(value),
+            None => self.nothing(),
+        }
+    }
+
+    /// Takes the oldest value, if it is there already. `None` does not tell why: ask
+    /// [`Consumer::pop`].
+    #[inline(always)]
+    pub fn take(&mut self) -> Option<T> {
         let head = self.queue.head();
-        let Some(block) = self.block() else { return self.nothing() };
+        let block = self.block()?;
         let taken = head.taken.load(Ordering::Relaxed);
         // SAFETY: `block` is linked, which only the consumer ends; `block()` left `taken < SLOTS`,
         // and `taken` moves on with every value read.
-        let Some(value) = (unsafe { Block::read(block, taken as usize) }) else {
-            return self.nothing();
-        };
+        let value = unsafe { Block::read(block, taken as usize) }?;
         head.taken.store(taken + 1, Ordering::Relaxed);
         let position = head.position.load(Ordering::Relaxed) + 1;
         head.position.store(position, Ordering::Relaxed);
         if position - head.published.load(Ordering::Relaxed) >= u64::from(head.step) {
-            self.publish();
+            self.publish_between();
         }
-        Pop::Value(value)
+        Some(value)
     }
 
     /// The block of the position, `None` if it is not linked yet.
-    #[inline]
+    #[inline(always)]
     fn block(&self) -> Option<*mut Block<T>> {
         let head = self.queue.head();
         let block = head.block.load(Ordering::Acquire);
         if block.is_null() || (head.taken.load(Ordering::Relaxed) as usize) < Block::<T>::SLOTS {
             return (!block.is_null()).then_some(block);
         }
+        self.next_block(block)
+    }
+
+    #[inline(never)]
+    fn next_block(&self, block: *mut Block<T>) -> Option<*mut Block<T>> {
+        let head = self.queue.head();
         // SAFETY: linked, as in `pop`.
         let next = unsafe { &(*block).next }.load(Ordering::Acquire);
         if next.is_null() {
@@ -71,6 +96,7 @@ impl<'a, T> Consumer<'a, T> {
         Some(next)
     }
 
+    #[inline(never)]
     fn nothing(&mut self) -> Pop<T> {
         let index = self.queue.tail().state.load(Ordering::Acquire) >> INDEX_SHIFT;
         if index != self.queue.head().position.load(Ordering::Relaxed) {
@@ -78,6 +104,28 @@ impl<'a, T> Consumer<'a, T> {
         }
         self.publish();
         Pop::Empty
+    }
+
+    /// Goes to sleep unless there is a value. Register the waker before.
+    pub fn rest(&mut self) -> Rest {
+        loop {
+            if self.has_value() {
+                return Rest::Awake;
+            }
+            match self.nothing() {
+                Pop::Busy => return Rest::Busy,
+                _ if self.sleep() => return Rest::Asleep,
+                _ if self.queue.is_closed() && !self.has_value() => return Rest::Asleep,
+                _ => {}
+            }
+        }
+    }
+
+    fn has_value(&self) -> bool {
+        let Some(block) = self.block() else { return false };
+        let taken = self.queue.head().taken.load(Ordering::Relaxed);
+        // SAFETY: as in `take`.
+        unsafe { Block::is_ready(block, taken as usize) }
     }
 
     /// Goes to sleep if nothing is queued. `true`: the next push, or the close, says
@@ -139,12 +187,34 @@ impl<'a, T> Consumer<'a, T> {
     pub fn publish(&mut self) {
         let head = self.queue.head();
         let position = head.position.load(Ordering::Relaxed);
-        if position == head.published.load(Ordering::Relaxed) {
+        let is_new = position != head.published.load(Ordering::Relaxed);
+        if !is_new && !head.owed.load(Ordering::Relaxed) {
             return;
         }
         head.published.store(position, Ordering::Release);
+        head.owed.store(false, Ordering::Relaxed);
         if head.bounded {
             fence(Ordering::SeqCst);
+            self.queue.wake_waiters();
+        }
+    }
+
+    /// [`Consumer::publish`] by a consumer that goes on to pop. A push that waits for a large queue
+    /// is woken when half of it is free: woken for every few values it would sleep as often.
+    #[inline(never)]
+    fn publish_between(&mut self) {
+        let head = self.queue.head();
+        head.published.store(head.position.load(Ordering::Relaxed), Ordering::Release);
+        if !head.bounded {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if !self.queue.is_awaited() {
+            return;
+        }
+        let owed = head.step > 1 && self.queue.room() < self.queue.capacity() / 2;
+        head.owed.store(owed, Ordering::Relaxed);
+        if !owed {
             self.queue.wake_waiters();
         }
     }

@@ -38,8 +38,9 @@
 //! - M-6 Never more values than the capacity, plus what [`Queue::push_beyond`] was allowed; an empty
 //!   queue whose consumer has seen that is never full.
 //! - M-7 While pushes wait, published room beyond what was promised to woken ones wakes the next in
-//!   line; a woken push that gives up passes its wake on. The consumer publishes, fences (SeqCst)
-//!   and looks for waiters; a waiter enters the line, fences and looks for room: one sees the other.
+//!   line; a woken push that gives up passes its wake on. The consumer of a large queue may let them
+//!   wait until half of it is free, or it finds nothing. It publishes, fences (SeqCst) and looks for
+//!   waiters; a waiter enters the line, fences and looks for room: one sees the other.
 //! - M-8 A sleeping queue owns no slot memory; an awake one keeps at most one block to spare.
 //!
 //! [`Slot`] is the cell that the answer to a call goes through; its rules are in its module.
@@ -54,7 +55,7 @@ mod slot;
 pub(crate) mod sync;
 mod waiters;
 
-pub use consumer::{Consumer, Pop};
+pub use consumer::{Consumer, Pop, Rest};
 pub use push::{PushError, Pushed};
 pub use queue::Queue;
 pub use slot::Slot;

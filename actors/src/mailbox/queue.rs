@@ -34,33 +34,35 @@ pub(super) struct Tail<T> {
     /// The largest head a producer has seen; never decreases.
     seen_head: AtomicU64,
     capacity: u64,
+    /// Null until a push waits for the first time. Every `poll_push` looks at it.
+    pub(super) waiters: AtomicPtr<Waiters>,
 }
 
-/// What the consumer writes. Only the owner of `claimed` touches `position` and `taken`.
+/// What the consumer writes. Only the owner of `claimed` touches `position`, `taken` and `owed`.
 ///
-/// In this order: what changes with every message lies 64 bytes from what producers change with
+/// In this order: what changes with every message lies 64 bytes from what producers touch with
 /// every message, so that they never share a cache line. Aligned lines would cost an idle queue
 /// twice the memory.
 #[repr(C)]
 pub(super) struct Head<T> {
-    /// Null until a push waits for the first time.
-    pub(super) waiters: AtomicPtr<Waiters>,
+    /// An empty block kept for the next installer; null while asleep.
+    pub(super) spare: AtomicPtr<Block<T>>,
+    /// The position as producers may know it.
+    pub(super) published: AtomicU64,
+    /// The block of the position; null while asleep.
+    pub(super) block: AtomicPtr<Block<T>>,
     /// How far the position may run ahead of what is published.
     pub(super) step: u32,
     /// Whether pushes may wait. Here and not read from the capacity, which is on the other line.
     pub(super) bounded: bool,
-    distance: u64,
-    /// An empty block kept for the next installer; null while asleep.
-    pub(super) spare: AtomicPtr<Block<T>>,
-    /// The block of the position; null while asleep.
-    pub(super) block: AtomicPtr<Block<T>>,
-    /// The position as producers may know it.
-    pub(super) published: AtomicU64,
+    pub(super) claimed: AtomicBool,
+    /// Room was published and those that wait for it were not woken yet.
+    pub(super) owed: AtomicBool,
+    distance: [u64; 3],
     /// The index of the next value to pop.
     pub(super) position: AtomicU64,
     /// How many slots of `block` were popped.
     pub(super) taken: AtomicU32,
-    pub(super) claimed: AtomicBool,
 }
 
 /// A bounded queue of many producers and one consumer that owns no slot memory while idle.
@@ -82,12 +84,12 @@ unsafe impl<T: Send> Send for Queue<T> {}
 unsafe impl<T: Send> Sync for Queue<T> {}
 
 impl<T> Queue<T> {
-    /// Bytes from the last word that every push changes to the first that every pop changes; 64
+    /// Bytes from the last word that every push touches to the first that every pop changes; 64
     /// keep two words off the same cache line, wherever it begins.
     #[cfg(all(test, not(mobula_loom)))]
     pub(super) const ENDS_APART: usize = std::mem::offset_of!(Self, head)
         + std::mem::offset_of!(Head<T>, position)
-        - std::mem::offset_of!(Tail<T>, seen_head);
+        - std::mem::offset_of!(Tail<T>, waiters);
 
     /// A queue with room for `capacity` values, at least 1 (0 counts as 1).
     pub fn bounded(capacity: usize) -> Self {
@@ -106,18 +108,19 @@ impl<T> Queue<T> {
                 block: AtomicPtr::new(ptr::null_mut()),
                 seen_head: AtomicU64::new(0),
                 capacity,
+                waiters: AtomicPtr::new(ptr::null_mut()),
             },
             head: Head {
                 published: AtomicU64::new(0),
                 position: AtomicU64::new(0),
                 block: AtomicPtr::new(ptr::null_mut()),
                 spare: AtomicPtr::new(ptr::null_mut()),
-                waiters: AtomicPtr::new(ptr::null_mut()),
                 bounded: capacity != u64::MAX,
                 step: if capacity < STEPPED_CAPACITY { 1 } else { STEP },
                 taken: AtomicU32::new(0),
                 claimed: AtomicBool::new(false),
-                distance: 0,
+                owed: AtomicBool::new(false),
+                distance: [0; 3],
             },
             owns: PhantomData,
         }
@@ -126,13 +129,39 @@ impl<T> Queue<T> {
     /// Queues a value. Never waits for room; it may wait a few instructions for another producer
     /// that links a block. From a capacity of 128 on, room that the consumer made shows up late, in
     /// steps of up to 32 values.
+    #[inline(always)]
     pub fn push(&self, value: T) -> Result<Pushed, PushError<T>> {
-        self.push_beyond(value, 0)
+        match self.claim_inside() {
+            Some((block, slot)) => {
+                // SAFETY: the claim is ours, and the block lives until the slot was popped.
+                unsafe { Block::write(block, slot, value) };
+                Ok(Pushed::Awake)
+            }
+            None => self.push_beyond(value, 0),
+        }
+    }
+
+    /// Claims the next index in the common case: the consumer is awake, nobody else is claiming,
+    /// the block is there and room is known.
+    #[inline(always)]
+    fn claim_inside(&self) -> Option<(*mut Block<T>, usize)> {
+        let state = self.tail.state.load(Ordering::Acquire);
+        let slot = (state >> INDEX_SHIFT) as usize % Block::<T>::SLOTS;
+        let seen = self.tail.seen_head.load(Ordering::Relaxed);
+        let has_room = (state >> INDEX_SHIFT).saturating_sub(seen) < self.tail.capacity;
+        if state & (ASLEEP | INSTALLING | CLOSED) != 0 || slot == 0 || !has_room {
+            return None;
+        }
+        // The right block if the claim succeeds: it changes only with the index.
+        let block = self.tail.block.load(Ordering::Relaxed);
+        let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+        let claimed = self.tail.state.compare_exchange(state, state + ONE, success, failure);
+        claimed.is_ok().then_some((block, slot))
     }
 
     /// [`Queue::push`] with `extra` room on top of the capacity, for values whose room was promised
     /// beforehand.
-    #[inline]
+    #[inline(never)]
     pub fn push_beyond(&self, value: T, extra: usize) -> Result<Pushed, PushError<T>> {
         let room = self.tail.capacity.saturating_add(extra as u64);
         let mut fresh = None;
@@ -147,7 +176,7 @@ impl<T> Queue<T> {
             match self.claim(state, &mut fresh) {
                 Ok((block, slot)) => {
                     self.keep_spare(fresh);
-                    // SAFETY: the claim is ours, and the block lives until the slot was popped.
+                    // SAFETY: as in `push`.
                     unsafe { Block::write(block, slot, value) };
                     return Ok(Pushed::from_state(state));
                 }
@@ -185,6 +214,7 @@ impl<T> Queue<T> {
     }
 
     /// Links the block whose first slot was claimed by the change from `state`.
+    #[inline(never)]
     fn install(&self, block: OwnedBlock<T>, state: u64) -> *mut Block<T> {
         let block = block.into_raw();
         if state & ASLEEP != 0 {
@@ -202,6 +232,7 @@ impl<T> Queue<T> {
         block
     }
 
+    #[inline(never)]
     fn take_spare(&self) -> OwnedBlock<T> {
         let spare = &self.head.spare;
         let block = match spare.load(Ordering::Relaxed) {
@@ -323,7 +354,7 @@ impl<T> Drop for Queue<T> {
             drop(value);
         }
         drop(consumer);
-        let waiters = self.head.waiters.load(Ordering::Relaxed);
+        let waiters = self.tail.waiters.load(Ordering::Relaxed);
         // SAFETY: all values are popped, so at most one linked block is left; nobody else reaches
         // it, the spare one or the waiters.
         unsafe {

@@ -83,15 +83,22 @@ impl<T> Slot<T> {
     /// of two polls at once only one registers, and the other is woken to try again. `Pending`
     /// for ever once the value was taken or the slot abandoned. Cancel safe.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<T> {
+        self.wait(cx);
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Registers the waker of `cx` in place of the one before; says whether the value has come.
+    pub(crate) fn wait(&self, cx: &mut Context<'_>) -> bool {
         let stop = VALUE | ABANDONED | REGISTERING;
+        let mut state = VALUE;
         if self.set_unless(REGISTERING, stop).is_some() {
             let old = self.register(cx.waker());
-            self.state.fetch_and(!REGISTERING, Ordering::AcqRel);
+            state = self.state.fetch_and(!REGISTERING, Ordering::AcqRel);
             drop(old);
         } else if self.state.load(Ordering::Acquire) & (VALUE | ABANDONED) == 0 {
             cx.waker().wake_by_ref();
         }
-        self.take().map_or(Poll::Pending, Poll::Ready)
+        state & VALUE != 0
     }
 
     /// Stores the waker; the one it replaces is dropped later, since that may run anything.
@@ -106,7 +113,9 @@ impl<T> Slot<T> {
         })
     }
 
-    fn take(&self) -> Option<T> {
+    /// Takes the value if it is there.
+    #[inline(always)]
+    pub(crate) fn take(&self) -> Option<T> {
         if self.state.load(Ordering::Acquire) & (VALUE | TAKEN) != VALUE {
             return None;
         }

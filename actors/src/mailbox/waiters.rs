@@ -43,7 +43,7 @@ impl<T> Queue<T> {
             *value = Some(message);
             return Poll::Pending;
         }
-        let behind = waiter.ticket == 0 && self.waiters().is_some_and(|line| !line.is_empty());
+        let behind = waiter.ticket == 0 && self.is_awaited();
         let pushed = if behind { Err(PushError::Full(message)) } else { self.push(message) };
         let Err(PushError::Full(message)) = pushed else {
             waiter.ticket = 0;
@@ -83,16 +83,22 @@ impl<T> Queue<T> {
         }
     }
 
-    fn room(&self) -> usize {
+    pub(super) fn room(&self) -> usize {
         match self.is_closed() {
             true => usize::MAX,
             false => self.capacity().saturating_sub(self.len()),
         }
     }
 
+    /// Whether any push stands in line.
+    #[inline]
+    pub fn is_awaited(&self) -> bool {
+        self.waiters().is_some_and(|line| !line.is_empty())
+    }
+
     #[inline]
     fn waiters(&self) -> Option<&Waiters> {
-        let waiters = self.head().waiters.load(Ordering::Acquire);
+        let waiters = self.tail().waiters.load(Ordering::Acquire);
         // SAFETY: null, or set once to a leaked box that only `drop` takes back.
         unsafe { waiters.as_ref() }
     }
@@ -103,7 +109,7 @@ impl<T> Queue<T> {
         }
         let fresh = Box::into_raw(Box::<Waiters>::default());
         let (none, both) = (ptr::null_mut(), Ordering::AcqRel);
-        match self.head().waiters.compare_exchange(none, fresh, both, Ordering::Acquire) {
+        match self.tail().waiters.compare_exchange(none, fresh, both, Ordering::Acquire) {
             // SAFETY: as in `waiters`.
             Ok(_) => unsafe { &*fresh },
             Err(first) => {

@@ -1,0 +1,261 @@
+//! Alarms: what wakes an actor whose handler waits past a deadline.
+//!
+//! Nearly every call is answered long before its deadline, so a timer for each would be set in vain.
+//! An actor has one alarm instead, which is left standing when the call that set it is over: the
+//! calls after it find an alarm that goes off early enough, and do nothing. When it goes off, a
+//! handler that still waits sets it again, for its own deadline.
+//!
+//! Invariants:
+//! - **AL-1** An alarm goes off by the earliest deadline that it was set for; at worst the actor is
+//!   polled once in vain.
+//! - **AL-2** An alarm is listed once at most, and not beyond the life of its actor.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::Notify;
+
+use crate::clock::{LAG_MAX, Moment};
+use crate::mailbox::sync::{AtomicU64, Ordering};
+
+/// The alarm of one actor.
+pub(crate) struct Alarm {
+    waker: Waker,
+    list: Arc<Alarms>,
+    /// Milliseconds since the list was begun; 0 while it is not listed.
+    listed_ms: AtomicU64,
+}
+
+impl Alarm {
+    fn new(waker: &Waker, list: &Arc<Alarms>) -> Self {
+        let (waker, list) = (waker.clone(), list.clone());
+        Self { waker, list, listed_ms: AtomicU64::new(0) }
+    }
+
+    /// Sets the alarm, unless it goes off by then anyway.
+    #[inline]
+    pub(crate) fn set(self: &Arc<Self>, at: Moment) {
+        let listed_ms = self.listed_ms.load(Ordering::Acquire);
+        if listed_ms == 0 || listed_ms > self.list.ms(at) {
+            self.list.enter(self, at);
+        }
+    }
+}
+
+impl fmt::Debug for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Alarm").field("listed_ms", &self.listed_ms).finish_non_exhaustive()
+    }
+}
+
+/// The alarms of one engine that are set.
+pub(crate) struct Alarms {
+    runtime: Handle,
+    born: Moment,
+    due: Mutex<Due>,
+    /// An alarm was set that goes off before all others.
+    sooner: Notify,
+}
+
+#[derive(Default)]
+struct Due {
+    /// By time; the address tells those of the same millisecond apart.
+    alarms: BTreeMap<(u64, usize), Arc<Alarm>>,
+    rings: bool,
+}
+
+impl Alarms {
+    pub(crate) fn new(runtime: Handle) -> Self {
+        let (due, sooner) = (Mutex::default(), Notify::new());
+        Self { runtime, born: Moment::now(), due, sooner }
+    }
+
+    /// Never 0, which stands for none.
+    #[inline]
+    fn ms(&self, at: Moment) -> u64 {
+        at.since(self.born).as_millis() as u64 + 1
+    }
+
+    fn enter(self: &Arc<Self>, alarm: &Arc<Alarm>, at: Moment) {
+        let ms = self.ms(at);
+        let mut due = self.due();
+        // Looked at under the lock: it may have gone off since.
+        let before_ms = alarm.listed_ms.swap(ms, Ordering::AcqRel);
+        let address = Arc::as_ptr(alarm).addr();
+        let before = due.alarms.remove(&(before_ms, address));
+        let is_first = due.alarms.first_key_value().is_none_or(|((first_ms, _), _)| ms < *first_ms);
+        due.alarms.insert((ms, address), alarm.clone());
+        let silent = !std::mem::replace(&mut due.rings, true);
+        drop((due, before));
+        if silent {
+            self.runtime.spawn(ring(Bell(self.clone())));
+        } else if is_first {
+            self.sooner.notify_one();
+        }
+    }
+
+    fn leave(&self, alarm: &Arc<Alarm>) {
+        let mut due = self.due();
+        let ms = alarm.listed_ms.swap(0, Ordering::AcqRel);
+        let entry = due.alarms.remove(&(ms, Arc::as_ptr(alarm).addr()));
+        drop((due, entry));
+    }
+
+    /// Wakes whose time has come. The time of the next, `None` if there is none: then the next to be
+    /// set starts the bell again.
+    fn go_off(&self) -> Option<Moment> {
+        let now_ms = self.ms(Moment::now());
+        let mut due = self.due();
+        let later = due.alarms.split_off(&(now_ms, 0));
+        let ripe = std::mem::replace(&mut due.alarms, later);
+        for alarm in ripe.values() {
+            alarm.listed_ms.store(0, Ordering::Release);
+        }
+        let next = due.alarms.first_key_value().map(|((ms, _), _)| *ms);
+        due.rings = next.is_some();
+        drop(due);
+        for alarm in ripe.into_values() {
+            alarm.waker.wake_by_ref();
+        }
+        Some(self.born + Duration::from_millis(next?))
+    }
+
+    fn due(&self) -> MutexGuard<'_, Due> {
+        // No code of the user runs under this lock, so a poisoned one still holds whole data.
+        self.due.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Lets alarms go off as long as any is set.
+async fn ring(bell: Bell) {
+    while let Some(next) = bell.0.go_off() {
+        // The clock lags: less often than it moves is often enough.
+        let wait = next.since(Moment::now()).max(LAG_MAX);
+        // Either way the list is looked at again.
+        let _ = tokio::time::timeout(wait, bell.0.sooner.notified()).await;
+    }
+}
+
+/// Lets go of all alarms if the runtime ends, since alarms and their list own each other.
+struct Bell(Arc<Alarms>);
+
+impl Drop for Bell {
+    fn drop(&mut self) {
+        let mut due = self.0.due();
+        let alarms = std::mem::take(&mut due.alarms);
+        due.rings = false;
+        drop((due, alarms));
+    }
+}
+
+/// The alarm of an actor, made when it is first needed.
+#[derive(Default)]
+pub(crate) struct OwnAlarm(Option<Arc<Alarm>>);
+
+impl Drop for OwnAlarm {
+    fn drop(&mut self) {
+        if let Some(alarm) = self.0.take() {
+            alarm.list.leave(&alarm);
+        }
+    }
+}
+
+/// What a thread knows of the actor that has its turn.
+struct Turn {
+    alarm: Cell<Option<Arc<Alarm>>>,
+    state: Cell<State>,
+    wanted: Cell<Option<Moment>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// No actor has its turn.
+    Idle,
+    Turn,
+    /// A wait wanted an alarm, and the actor had none.
+    Wanted,
+}
+
+thread_local! {
+    static TURN: Turn = const {
+        Turn { alarm: Cell::new(None), state: Cell::new(State::Idle), wanted: Cell::new(None) }
+    };
+}
+
+/// Polls an actor with its alarm at hand. `poll` must not unwind. An actor gets its alarm when it
+/// first wanted one: only here is it known what wakes the actor.
+#[inline]
+pub(crate) fn in_turn<R>(
+    own: &mut OwnAlarm,
+    list: &Arc<Alarms>,
+    cx: &mut Context<'_>,
+    poll: impl FnOnce(&mut Context<'_>) -> R,
+) -> R {
+    let begin = |turn: &Turn| (turn.alarm.replace(own.0.take()), turn.state.replace(State::Turn));
+    // Fails only while the thread ends.
+    let Ok((outer, state)) = TURN.try_with(begin) else { return poll(cx) };
+    let polled = poll(cx);
+    let end = |turn: &Turn| (turn.alarm.replace(outer), turn.state.replace(state));
+    if let Ok((alarm, state)) = TURN.try_with(end) {
+        own.0 = alarm;
+        if state == State::Wanted {
+            first_set(own, list, cx);
+        }
+    }
+    polled
+}
+
+#[cold]
+fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &Context<'_>) {
+    let wanted = TURN.try_with(|turn| turn.wanted.take());
+    if let Ok(Some(at)) = wanted {
+        own.0.get_or_insert_with(|| Arc::new(Alarm::new(cx.waker(), list))).set(at);
+    }
+}
+
+/// Wakes the actor whose turn it is by `at`.
+pub(crate) fn wake_by(at: Moment) {
+    in_this_turn(at, |alarm| {
+        alarm.set(at);
+        true
+    });
+}
+
+/// Wakes the actor whose turn it is by `at`, if it is what `waker` wakes; says whether.
+#[inline]
+pub(crate) fn wakes_by(waker: &Waker, at: Moment) -> bool {
+    in_this_turn(at, |alarm| {
+        let wakes = alarm.waker.will_wake(waker);
+        if wakes {
+            alarm.set(at);
+        }
+        wakes
+    })
+}
+
+#[inline]
+fn in_this_turn(at: Moment, act: impl FnOnce(&Arc<Alarm>) -> bool) -> bool {
+    let with = |turn: &Turn| {
+        let alarm = turn.alarm.take();
+        let done = alarm.as_ref().map(act);
+        turn.alarm.set(alarm);
+        done.unwrap_or_else(|| want(turn, at))
+    };
+    TURN.try_with(with).unwrap_or(false)
+}
+
+/// Too late for this wait; there is one for the next.
+#[cold]
+fn want(turn: &Turn, at: Moment) -> bool {
+    if turn.state.get() != State::Idle {
+        let sooner = turn.wanted.take().filter(|_| turn.state.get() == State::Wanted);
+        turn.wanted.set(Some(sooner.map_or(at, |other| other.min(at))));
+        turn.state.set(State::Wanted);
+    }
+    false
+}

@@ -1,0 +1,80 @@
+//! The clock of deadlines.
+//!
+//! On Linux it is the kernel's coarse one: about five nanoseconds to read, where the exact clock
+//! costs twenty-five. With feature `test-util`, and on other systems, it is tokio's, so that a paused
+//! runtime pauses the deadlines too.
+//!
+//! Invariant **CK-1**: it is never ahead of the exact clock, and behind it by at most [`LAG_MAX`].
+
+use std::ops::Add;
+use std::time::Duration;
+
+pub(crate) use reading::LAG_MAX;
+
+/// A point in time, to be compared with others of this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Moment(reading::Reading);
+
+impl Moment {
+    #[inline]
+    pub(crate) fn now() -> Self {
+        Self(reading::now())
+    }
+
+    /// From `earlier` to this one; zero if it is the other way round.
+    #[inline]
+    pub(crate) fn since(self, earlier: Self) -> Duration {
+        reading::between(earlier.0, self.0)
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    #[inline]
+    fn add(self, after: Duration) -> Self {
+        Self(self.0 + after)
+    }
+}
+
+#[cfg(all(target_os = "linux", not(any(test, feature = "test-util"))))]
+mod reading {
+    use std::time::Duration;
+
+    use rustix::time::{ClockId, clock_gettime};
+
+    /// Since the machine was started.
+    pub(super) type Reading = Duration;
+
+    /// One tick of a kernel that has a hundred of them a second; most have more.
+    pub(crate) const LAG_MAX: Duration = Duration::from_millis(10);
+
+    #[inline]
+    pub(super) fn now() -> Reading {
+        let now = clock_gettime(ClockId::MonotonicCoarse);
+        // Neither is negative: the clock begins at zero.
+        Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
+    }
+
+    #[inline]
+    pub(super) fn between(earlier: Reading, later: Reading) -> Duration {
+        later.saturating_sub(earlier)
+    }
+}
+
+#[cfg(not(all(target_os = "linux", not(any(test, feature = "test-util")))))]
+mod reading {
+    use std::time::Duration;
+
+    pub(super) type Reading = tokio::time::Instant;
+
+    pub(crate) const LAG_MAX: Duration = Duration::ZERO;
+
+    pub(super) fn now() -> Reading {
+        Reading::now()
+    }
+
+    pub(super) fn between(earlier: Reading, later: Reading) -> Duration {
+        later.saturating_duration_since(earlier)
+    }
+}
