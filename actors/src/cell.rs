@@ -21,8 +21,8 @@ mod kin;
 
 use std::any::Any;
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -74,7 +74,6 @@ pub(crate) struct Cell<M> {
     epoch: AtomicU64,
     breed: Arc<Breed>,
     id: ActorId,
-    waker: OnceLock<Waker>,
     flags: AtomicU32,
 }
 
@@ -177,7 +176,6 @@ impl<M: Send + 'static> Cell<M> {
             busy_ns: AtomicU64::new(0),
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
-            waker: OnceLock::new(),
             inner: Mutex::new(Inner { phase: Phase::Starting, alive: false, birth: None, rare }),
         }
     }
@@ -289,7 +287,7 @@ impl<M: Send + 'static> Cell<M> {
     #[inline(never)]
     fn wake(&self) {
         fence(Ordering::SeqCst);
-        if let Some(waker) = self.waker.get() {
+        if let Some(waker) = self.queue.waker() {
             waker.wake_by_ref();
         }
     }
@@ -302,7 +300,7 @@ impl<M: Send + 'static> Cell<M> {
     /// waker stays right.
     pub(crate) fn attend(&self, cx: &Context<'_>) {
         if self.flags.load(Ordering::Relaxed) & AWAKE == 0 {
-            let _ = self.waker.set(cx.waker().clone());
+            self.queue.set_waker(cx.waker());
             self.flags.fetch_or(AWAKE, Ordering::SeqCst);
             fence(Ordering::SeqCst);
         }

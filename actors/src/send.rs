@@ -31,15 +31,21 @@ struct Held<M: Send + 'static> {
 impl<M: Send + 'static> SendMessage<M> {
     #[inline(always)]
     pub(crate) fn new(target: &ActorRef<M>, message: M) -> Self {
-        let refused = match &target.0 {
-            Route::Here(cell) => {
-                cell.push_in_line(Envelope::new(message, 0)).map_err(|envelope| envelope.message)
-            }
-            _ => target.cast(message).map_err(|refused| refused.message),
-        };
-        match refused {
+        let Route::Here(cell) = &target.0 else { return Self::elsewhere(target, message) };
+        match cell.push_in_line(Envelope::new(message, 0)) {
             Ok(()) => Self(None),
-            Err(message) => Self::held(target.clone(), message),
+            Err(envelope) => Self::held(target.clone(), envelope.into_message(cell)),
+        }
+    }
+
+    #[inline(never)]
+    fn elsewhere(target: &ActorRef<M>, message: M) -> Self {
+        match &target.0 {
+            Route::Via(router) => Self::new(&router.choose(&message), message),
+            _ => match target.cast(message) {
+                Ok(()) => Self(None),
+                Err(refused) => Self::held(target.clone(), refused.message),
+            },
         }
     }
 

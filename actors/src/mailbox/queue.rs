@@ -3,6 +3,8 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::ptr;
+use std::sync::OnceLock;
+use std::task::Waker;
 
 use crate::mailbox::block::{Block, OwnedBlock};
 use crate::mailbox::consumer::{Consumer, Pop};
@@ -58,7 +60,9 @@ pub(super) struct Head<T> {
     pub(super) claimed: AtomicBool,
     /// Room was published and those that wait for it were not woken yet.
     pub(super) owed: AtomicBool,
-    distance: [u64; 3],
+    /// Who the consumer is to the runtime: the queue only keeps it, here, where it keeps the two
+    /// ends apart.
+    waker: OnceLock<Waker>,
     /// The index of the next value to pop.
     pub(super) position: AtomicU64,
     /// How many slots of `block` were popped.
@@ -120,7 +124,7 @@ impl<T> Queue<T> {
                 taken: AtomicU32::new(0),
                 claimed: AtomicBool::new(false),
                 owed: AtomicBool::new(false),
-                distance: [0; 3],
+                waker: OnceLock::new(),
             },
             owns: PhantomData,
         }
@@ -328,6 +332,17 @@ impl<T> Queue<T> {
     pub fn consumer(&self) -> Option<Consumer<'_, T>> {
         let free = !self.head.claimed.swap(true, Ordering::Acquire);
         free.then(|| Consumer::new(self))
+    }
+
+    /// What wakes the consumer, once it was set.
+    #[inline]
+    pub fn waker(&self) -> Option<&Waker> {
+        self.head.waker.get()
+    }
+
+    /// Sets what wakes the consumer; the first one stays.
+    pub fn set_waker(&self, waker: &Waker) {
+        self.head.waker.get_or_init(|| waker.clone());
     }
 
     /// Whether no slot memory is held. For tests on one thread.

@@ -7,28 +7,29 @@ use crate::cell::{Cell, Control};
 use crate::observe::IS_OBSERVED;
 
 /// Turns at the beginning of a run that are all measured.
-const EXACT_TURNS: u32 = 64;
+const EXACT_TURNS: u8 = 64;
 /// Afterwards one turn stands for this many. A prime, so that it does not keep step with what an
 /// actor does at every tenth or sixty-fourth message.
-const TURNS_PER_SAMPLE: u32 = 61;
+const TURNS_PER_SAMPLE: u8 = 61;
 
 /// When the next turn of a run is measured.
 pub(crate) struct Turns {
-    unmeasured: u32,
-    exact: u32,
+    unmeasured: u8,
+    exact: u8,
 }
 
 /// A turn that is measured.
 pub(crate) struct Turn {
     since: Instant,
     /// Turns that it stands for.
-    stands_for: u32,
+    stands_for: u8,
     handled: u64,
 }
 
 impl Turns {
+    /// A start is not measured.
     pub(crate) fn new() -> Self {
-        Self { unmeasured: 0, exact: EXACT_TURNS }
+        Self { unmeasured: 1, exact: EXACT_TURNS }
     }
 
     /// A turn begins. `None` if it is not measured.
@@ -63,7 +64,7 @@ impl Turn {
     #[cold]
     pub(crate) fn end<M: Send + 'static>(self, cell: &Cell<M>) {
         let time = self.since.elapsed();
-        cell.count_busy(time * self.stands_for);
+        cell.count_busy(time * u32::from(self.stands_for));
         if let Some(meter) = &cell.breed().meter {
             meter.turn_ends(time, cell.handled().wrapping_sub(self.handled));
         }
@@ -83,8 +84,9 @@ mod tests {
         let id = ActorId { origin: 1, number: 1 };
         let cell = Cell::<()>::ended(Engine::new(1, Handle::current()), id);
         let mut turns = Turns::new();
-        let turn = |_| turns.begin(&cell).map_or(0, |turn| turn.stands_for);
-        let stand_for: Vec<u32> = (0..EXACT_TURNS + 2 * TURNS_PER_SAMPLE).map(turn).collect();
+        let mut turn = |_: u8| turns.begin(&cell).map_or(0, |turn| u32::from(turn.stands_for));
+        assert_eq!(turn(0), 0, "a start is not measured");
+        let stand_for: Vec<u32> = (0..EXACT_TURNS + 2 * TURNS_PER_SAMPLE).map(&mut turn).collect();
         assert!(stand_for[..64].iter().all(|&turns| turns == 1));
         assert_eq!((stand_for[64], stand_for[64 + 61]), (61, 61));
         assert_eq!(stand_for.iter().sum::<u32>(), stand_for.len() as u32);
