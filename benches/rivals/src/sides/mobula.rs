@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use mobula_actors::{Actor, ActorRef, Calling, Context, Engine, Fault as Failed, Reply};
+use mobula_actors::{Actor, ActorRef, Call, Context, Engine, Fault as Failed, Reply};
 use mobula_supervision::{Strategy, Supervisor, Tree, supervise};
 use tokio::sync::Notify;
 
@@ -143,7 +143,7 @@ fn engine() -> Engine {
 
 impl Side for Mobula {
     type Counter = ActorRef<Msg>;
-    type Answer = Answer<Calling<Msg, u64>>;
+    type Answer = Answer<Call<Msg, u64>>;
     type Ring = (ActorRef<Msg>, Arc<Notify>);
     type Supervised = Supervised;
 
@@ -152,7 +152,7 @@ impl Side for Mobula {
     }
 
     fn get(counter: &Self::Counter) -> Self::Answer {
-        Answer(counter.call(Msg::Get).into_future())
+        Answer(counter.call(Msg::Get))
     }
 
     async fn source(targets: Vec<Self::Counter>, messages: u64) -> Outcome<()> {
