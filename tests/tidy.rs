@@ -247,6 +247,7 @@ fn limits() -> Vec<(&'static str, String)> {
         ("actors::CHECKPOINT_BYTES_MAX", bytes(actors::CHECKPOINT_BYTES_MAX)),
         ("actors::PAYLOADS_PER_MESSAGE_MAX", count(actors::PAYLOADS_PER_MESSAGE_MAX)),
         ("actors::REPLIES_PER_MESSAGE_MAX", count(actors::REPLIES_PER_MESSAGE_MAX)),
+        ("actors::SPANS_MAX", count(actors::SPANS_MAX)),
         ("supervision::INTENSITY_DEFAULT", count(supervision::INTENSITY_DEFAULT as usize)),
         ("supervision::PERIOD_DEFAULT", time(supervision::PERIOD_DEFAULT)),
         ("supervision::INFRA_MAX", count(supervision::INFRA_MAX as usize)),

@@ -92,6 +92,7 @@ pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
     pub use crate::context::OWED_MESSAGES_MAX;
     pub use crate::group::GROUP_MEMBERS_MAX;
+    pub use crate::observe::SPANS_MAX;
     pub use crate::port::PORT_MESSAGES;
     pub use crate::reference::{DEADLINE_DEFAULT, DEADLINE_MAX};
     pub use crate::run::{

@@ -22,9 +22,9 @@ pub(super) const CLOSED: u64 = 4;
 pub(super) const INDEX_SHIFT: u32 = 3;
 const ONE: u64 = 1 << INDEX_SHIFT;
 
-/// From this capacity on the head is published in steps.
-const STEPPED_CAPACITY: u64 = 128;
-const STEP: u32 = 32;
+/// From this capacity on the head is published in steps. Loom gets the smallest that has any.
+const STEPPED_CAPACITY: u64 = if cfg!(mobula_loom) { 4 } else { 128 };
+const STEP: u32 = if cfg!(mobula_loom) { 2 } else { 32 };
 
 /// What producers write.
 #[repr(C)]

@@ -182,6 +182,22 @@ fn loom_a_waiting_push_gets_the_room_of_a_pop() {
     });
 }
 
+/// M-7: a push that waits for a stepped queue, whose consumer may leave it waiting while it pops,
+/// gets in before that sleeps.
+#[test]
+fn loom_a_push_that_waits_for_a_stepped_queue_is_not_left_behind() {
+    loom::model(|| {
+        let mailbox = Mailbox::new(Queue::bounded(4));
+        (1..=4).for_each(|value| drop(mailbox.push(value).unwrap()));
+        let producer = spawn(&mailbox, |mailbox| mailbox.push_waiting(5).unwrap());
+        let mut consumer = mailbox.queue.consumer().unwrap();
+        for value in 1..=5 {
+            assert_eq!(mailbox.next(&mut consumer), Some(value));
+        }
+        producer.join().unwrap();
+    });
+}
+
 /// M-6: the capacity holds at every moment, also across sleeps, and an empty queue is never full.
 #[test]
 fn loom_an_empty_queue_has_room_while_the_consumer_sleeps() {
