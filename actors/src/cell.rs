@@ -83,8 +83,15 @@ struct Inner<M> {
     alive: bool,
     /// Who waits for that.
     birth: Option<Birth>,
-    /// Idle actors that nobody watches or supervises have none of this.
+    /// Whose child it is; `None` for nobody's.
+    ties: Option<Box<Ties>>,
+    /// Idle actors that nobody watches have none of this.
     rare: Option<Box<Rare<M>>>,
+}
+
+struct Ties {
+    supervision: Option<Supervision>,
+    parent: Option<ActorId>,
 }
 
 /// Is told whether a run came to life, or how it ended before.
@@ -93,8 +100,6 @@ pub(crate) type Birth = oneshot::Sender<Result<(), Exit>>;
 struct Rare<M> {
     signals: VecDeque<Signal<M>>,
     monitors: Vec<Monitor>,
-    supervision: Option<Supervision>,
-    parent: Option<ActorId>,
     names: Vec<String>,
     kill: Option<Exit>,
     /// Of the last run that ended abnormally.
@@ -109,8 +114,6 @@ impl<M> Default for Rare<M> {
         Self {
             signals: VecDeque::new(),
             monitors: Vec::new(),
-            supervision: None,
-            parent: None,
             names: Vec::new(),
             kill: None,
             last_exit: None,
@@ -126,7 +129,7 @@ impl<M> Inner<M> {
     }
 
     fn supervision(&self) -> Option<&Supervision> {
-        self.rare.as_ref()?.supervision.as_ref()
+        self.ties.as_ref()?.supervision.as_ref()
     }
 
     /// Takes a list out, and makes none if there is none.
@@ -167,7 +170,7 @@ impl<M: Send + 'static> Cell<M> {
             bound => Queue::bounded(bound),
         };
         let is_child = supervision.is_some() || parent.is_some();
-        let rare = is_child.then(|| Box::new(Rare { supervision, parent, ..Rare::default() }));
+        let ties = is_child.then(|| Box::new(Ties { supervision, parent }));
         Self {
             id,
             breed,
@@ -176,7 +179,13 @@ impl<M: Send + 'static> Cell<M> {
             busy_ns: AtomicU64::new(0),
             flags: AtomicU32::new(0),
             epoch: AtomicU64::new(0),
-            inner: Mutex::new(Inner { phase: Phase::Starting, alive: false, birth: None, rare }),
+            inner: Mutex::new(Inner {
+                phase: Phase::Starting,
+                alive: false,
+                birth: None,
+                ties,
+                rare: None,
+            }),
         }
     }
 

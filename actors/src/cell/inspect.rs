@@ -40,7 +40,7 @@ impl<M: Send + 'static> Cell<M> {
         };
         let rare = inner.rare.as_deref();
         let names = rare.map(|rare| rare.names.clone()).unwrap_or_default();
-        let parent = rare.and_then(|rare| rare.parent);
+        let parent = inner.ties.as_deref().and_then(|ties| ties.parent);
         let last_exit = rare.and_then(|rare| rare.last_exit.as_deref().cloned());
         drop(inner);
         let capacity = self.queue.capacity();
