@@ -14,7 +14,7 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context as TaskContext, Waker};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -193,8 +193,8 @@ thread_local! {
 pub(crate) fn in_turn<R>(
     own: &mut OwnAlarm,
     list: &Arc<Alarms>,
-    cx: &mut Context<'_>,
-    poll: impl FnOnce(&mut Context<'_>) -> R,
+    cx: &mut TaskContext<'_>,
+    poll: impl FnOnce(&mut TaskContext<'_>) -> R,
 ) -> R {
     let begin = |turn: &Turn| (turn.alarm.replace(own.0.take()), turn.state.replace(State::Turn));
     // Fails only while the thread ends.
@@ -211,7 +211,7 @@ pub(crate) fn in_turn<R>(
 }
 
 #[cold]
-fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &Context<'_>) {
+fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &TaskContext<'_>) {
     let wanted = TURN.try_with(|turn| turn.wanted.take());
     if let Ok(Some(at)) = wanted {
         own.0.get_or_insert_with(|| Arc::new(Alarm::new(cx.waker(), list))).set(at);
@@ -258,4 +258,96 @@ fn want(turn: &Turn, at: Moment) -> bool {
         turn.state.set(State::Wanted);
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use crate::actor::Actor;
+    use crate::context::Context;
+    use crate::engine::Engine;
+    use crate::exit::Fault;
+    use crate::reference::ActorRef;
+    use crate::reply::Reply;
+
+    use super::*;
+
+    /// Keeps what it is asked, and waits for its own kind when it is told to.
+    enum Msg {
+        Keep(Reply<()>),
+        Wait(Duration, Reply<Duration>),
+    }
+
+    struct Waiter {
+        silent: Option<ActorRef<Msg>>,
+        kept: Vec<Reply<()>>,
+    }
+
+    impl Actor for Waiter {
+        type Args = Option<ActorRef<Msg>>;
+        type Msg = Msg;
+
+        async fn start(silent: Self::Args, _: &mut Context<Self>) -> Result<Self, Fault> {
+            Ok(Self { silent, kept: Vec::new() })
+        }
+
+        async fn handle(&mut self, msg: Msg, _: &mut Context<Self>) -> Result<(), Fault> {
+            match (msg, &self.silent) {
+                (Msg::Wait(timeout, reply), Some(silent)) => {
+                    let begun = Instant::now();
+                    assert!(silent.call(Msg::Keep).within(timeout).await.is_err());
+                    reply.send(begun.elapsed());
+                }
+                (Msg::Keep(reply), _) => self.kept.push(reply),
+                (Msg::Wait(..), None) => {}
+            }
+            Ok(())
+        }
+    }
+
+    async fn waiter(engine: &Engine) -> ActorRef<Msg> {
+        let silent = engine.spawn(Waiter::spec(None)).await.unwrap();
+        engine.spawn(Waiter::spec(Some(silent))).await.unwrap()
+    }
+
+    fn listed(engine: &Engine) -> usize {
+        engine.alarms().due().alarms.len()
+    }
+
+    // AL-1
+    #[tokio::test(start_paused = true)]
+    async fn every_wait_ends_by_its_own_deadline_whatever_was_set_before() {
+        let engine = Engine::new(1, Handle::current());
+        let waiter = waiter(&engine).await;
+        for seconds in [3, 5, 1, 4, 1, 60] {
+            let timeout = Duration::from_secs(seconds);
+            let wait = waiter.call(|reply| Msg::Wait(timeout, reply));
+            let took = wait.within(timeout * 2).await.unwrap();
+            assert!((timeout..timeout + Duration::from_millis(2)).contains(&took), "{took:?}");
+        }
+    }
+
+    // AL-2
+    #[tokio::test(start_paused = true)]
+    async fn an_actor_has_one_alarm_and_takes_it_along_when_it_ends() {
+        let engine = Engine::new(1, Handle::current());
+        let waiter = waiter(&engine).await;
+        for milliseconds in [200, 300, 200, 400] {
+            let timeout = Duration::from_millis(milliseconds);
+            waiter.call(|reply| Msg::Wait(timeout, reply)).await.unwrap();
+            assert!(listed(&engine) <= 1);
+        }
+        let waiting = waiter.call(|reply| Msg::Wait(Duration::from_secs(9), reply));
+        let given_up = tokio::time::timeout(Duration::from_secs(1), waiting).await;
+        assert!(given_up.is_err());
+        assert_eq!(listed(&engine), 1);
+        let (told, ended) = tokio::sync::oneshot::channel();
+        waiter.on_down(Box::new(|_| told.send(()).unwrap()));
+        waiter.kill();
+        ended.await.unwrap();
+        // The alarm goes with the run's task, which has more to do than to tell the end.
+        tokio::task::yield_now().await;
+        assert_eq!(listed(&engine), 0);
+    }
 }

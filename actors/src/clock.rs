@@ -38,7 +38,12 @@ impl Add<Duration> for Moment {
 }
 
 #[cfg(all(target_os = "linux", not(any(test, feature = "test-util"))))]
-mod reading {
+use coarse as reading;
+#[cfg(not(all(target_os = "linux", not(any(test, feature = "test-util")))))]
+use exact as reading;
+
+#[cfg(all(target_os = "linux", any(test, not(feature = "test-util"))))]
+mod coarse {
     use std::time::Duration;
 
     use rustix::time::{ClockId, clock_gettime};
@@ -51,11 +56,17 @@ mod reading {
 
     #[inline]
     pub(super) fn now() -> Reading {
-        let now = clock_gettime(ClockId::MonotonicCoarse);
+        read(ClockId::MonotonicCoarse)
+    }
+
+    #[inline]
+    pub(super) fn read(clock: ClockId) -> Duration {
+        let now = clock_gettime(clock);
         // Neither is negative: the clock begins at zero.
         Duration::new(now.tv_sec as u64, now.tv_nsec as u32)
     }
 
+    #[cfg_attr(test, expect(dead_code, reason = "tests pause the exact clock"))]
     #[inline]
     pub(super) fn between(earlier: Reading, later: Reading) -> Duration {
         later.saturating_sub(earlier)
@@ -63,7 +74,7 @@ mod reading {
 }
 
 #[cfg(not(all(target_os = "linux", not(any(test, feature = "test-util")))))]
-mod reading {
+mod exact {
     use std::time::Duration;
 
     pub(super) type Reading = tokio::time::Instant;
@@ -76,5 +87,27 @@ mod reading {
 
     pub(super) fn between(earlier: Reading, later: Reading) -> Duration {
         later.saturating_duration_since(earlier)
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use rustix::time::ClockId;
+
+    use super::coarse::{LAG_MAX, now, read};
+
+    // CK-1
+    #[test]
+    fn the_coarse_clock_is_never_ahead_and_lags_by_a_tick_at_most() {
+        let begun = read(ClockId::Monotonic);
+        loop {
+            let before = read(ClockId::Monotonic);
+            let coarse = now();
+            assert!(coarse <= read(ClockId::Monotonic));
+            assert!(before.saturating_sub(coarse) <= LAG_MAX, "{before:?} {coarse:?}");
+            if before - begun > LAG_MAX * 3 {
+                return;
+            }
+        }
     }
 }

@@ -11,6 +11,7 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
 use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::checkpoint::Checkpointing;
 use crate::delivery::Knock;
 use crate::engine::Engine;
 use crate::error::Why;
@@ -66,28 +67,10 @@ impl<M> Default for Rare<M> {
     }
 }
 
-/// When a run is next asked for its state.
-pub(crate) struct Checkpointing {
-    pub(crate) messages: u32,
-    pub(crate) wanted: bool,
-    /// The message in hand is none that a checkpoint is due for.
-    pub(crate) skipped: bool,
-    /// Somebody keeps the checkpoints.
-    pub(crate) kept: bool,
-    /// When the next is due, on the engine's clock; 0 while nothing has happened since the last.
-    pub(crate) due_ms: u32,
-}
-
 impl<A: Actor> Context<A> {
     pub(crate) fn new(cell: Arc<Cell<A::Msg>>, restored: Option<Bytes>) -> Self {
-        let checkpoint = Checkpointing {
-            messages: 0,
-            wanted: false,
-            skipped: false,
-            // Nobody keeps those of an actor without a supervisor.
-            kept: cell.is_supervised(),
-            due_ms: 0,
-        };
+        // Nobody keeps those of an actor without a supervisor.
+        let checkpoint = Checkpointing::new(cell.is_supervised());
         let mut ctx = Self { cell, stop: None, checkpoint, rare: None };
         if restored.is_some() {
             ctx.rare().restored = restored;

@@ -75,8 +75,7 @@ impl<A: Actor> Fill<'_, A> {
     fn end(&mut self) -> Poll<Vec<A::Msg>> {
         // The message in hand is counted by whoever handed it over.
         let more = u32::try_from(self.batch.len()).unwrap_or(u32::MAX).saturating_sub(1);
-        let messages = &mut self.ctx.checkpoint.messages;
-        *messages = messages.saturating_add(more);
+        self.ctx.checkpoint.count(more);
         self.ctx.cell.count_handled(more.into());
         Poll::Ready(std::mem::take(&mut self.batch))
     }

@@ -35,6 +35,7 @@ mod attach;
 mod call;
 pub mod carrier;
 mod cell;
+mod checkpoint;
 mod clock;
 mod context;
 mod deadline;
@@ -90,14 +91,13 @@ pub use wire::{Payload, Protocol, Wire};
 /// Limits and defaults of this crate, by name.
 pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
+    pub use crate::checkpoint::{CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES};
     pub use crate::context::OWED_MESSAGES_MAX;
     pub use crate::group::GROUP_MEMBERS_MAX;
     pub use crate::observe::SPANS_MAX;
     pub use crate::port::PORT_MESSAGES;
     pub use crate::reference::{DEADLINE_DEFAULT, DEADLINE_MAX};
-    pub use crate::run::{
-        CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES, MESSAGES_PER_TURN,
-    };
+    pub use crate::run::MESSAGES_PER_TURN;
     pub use crate::stream::STREAM_ITEMS;
     pub use crate::timer::PERIOD_MIN;
     pub use crate::watchdog::HANDLER_LIMIT_MIN;

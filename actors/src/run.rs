@@ -14,16 +14,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
-use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 use tracing::{Span, debug};
 
 use crate::actor::{Actor, OnRestart};
-use crate::alarm::wake_by;
 use crate::cell::{Birth, Cell, Control, Envelope, Signal};
-use crate::clock::{LAG_MAX, Moment};
+use crate::checkpoint::{after_message, checkpoint_if_due, take_checkpoint};
 use crate::context::Context;
 use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
@@ -36,12 +34,6 @@ use crate::threads::{Run, put};
 
 /// Messages an actor handles before it lets others run.
 pub const MESSAGES_PER_TURN: u32 = 128;
-/// Messages between two checkpoints.
-pub const CHECKPOINT_MESSAGES: u32 = 1_000;
-/// How long after the first message since a checkpoint the next is due.
-pub const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(10);
-/// The largest checkpoint: bigger states belong into objects.
-pub const CHECKPOINT_BYTES_MAX: usize = 16 << 20;
 
 /// What one run starts from.
 pub(crate) struct Start<A: Actor> {
@@ -353,64 +345,6 @@ fn refusal<A: Actor>(ctx: &mut Context<A>, envelope: &mut Envelope<A::Msg>) -> O
 #[cold]
 fn refuse<A: Actor>(ctx: &Context<A>, envelope: Envelope<A::Msg>, why: Why) {
     ctx.cell.discard(envelope, if why == Why::Expired { || Why::Expired } else { || Why::Stopped });
-}
-
-fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
-    let skipped = std::mem::take(&mut ctx.checkpoint.skipped);
-    if !skipped {
-        ctx.checkpoint.messages += 1;
-    }
-    if ctx.checkpoint.wanted || ctx.checkpoint.messages >= CHECKPOINT_MESSAGES {
-        take_checkpoint(actor, ctx);
-    } else if ctx.checkpoint.due_ms == 0 && !skipped {
-        ctx.checkpoint.due_ms = ctx.cell.engine().expiry_ms(CHECKPOINT_INTERVAL);
-        wake_by(Moment::now() + CHECKPOINT_INTERVAL + LAG_MAX);
-    }
-}
-
-fn checkpoint_if_due<A: Actor>(actor: &A, ctx: &mut Context<A>) {
-    let rest = ctx.cell.engine().until(ctx.checkpoint.due_ms);
-    if !rest.is_zero() {
-        // The alarm may have gone off for something else.
-        return wake_by(Moment::now() + rest);
-    }
-    ctx.checkpoint.due_ms = 0;
-    if ctx.checkpoint.messages > 0 {
-        take_checkpoint(actor, ctx);
-    }
-}
-
-fn take_checkpoint<A: Actor>(actor: &A, ctx: &mut Context<A>) {
-    ctx.checkpoint.wanted = false;
-    ctx.checkpoint.messages = 0;
-    let Some(supervision) = ctx.cell.supervision() else { return };
-    let state = match actor.checkpoint() {
-        None => return,
-        Some(Ok(state)) if state.len() <= CHECKPOINT_BYTES_MAX => state,
-        Some(Ok(state)) => {
-            tracing::warn!(actor = %ctx.id(), bytes = state.len(), "checkpoint too large, not kept");
-            return;
-        }
-        Some(Err(fault)) => {
-            tracing::warn!(actor = %ctx.id(), %fault, "checkpoint failed, the last one stays");
-            return;
-        }
-    };
-    let sequence = ctx.rare().checkpoints + 1;
-    ctx.rare().checkpoints = sequence;
-    let cell = Arc::downgrade(&ctx.cell);
-    let epoch = ctx.epoch();
-    supervision.watch.notice(Notice::Checkpoint {
-        actor: ctx.id(),
-        epoch,
-        sequence,
-        state,
-        stored: Box::new(move || {
-            if let Some(cell) = cell.upgrade() {
-                cell.signal_run(epoch, Signal::Stored(sequence));
-            }
-        }),
-    });
 }
 
 /// Polls a handler to its end or to the kill. When it waits, the run lets go of its queue:

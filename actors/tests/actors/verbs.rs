@@ -104,7 +104,7 @@ async fn a_send_gives_the_message_back_at_its_deadline() {
     assert!(matches!(refused.message, Msg::Note(2)));
 }
 
-//
+// A-2, SD-1
 #[tokio::test]
 async fn a_send_dropped_while_it_waits_leaves_nothing() {
     let (target, mut events) = puppet(&engine(), 1).await;
