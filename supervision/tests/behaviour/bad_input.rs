@@ -7,29 +7,18 @@ use mobula_supervision::{SpecError, SuperviseError, Supervisor, SupervisorSpec, 
 use crate::probe::{Begin, Bench, Finish, ProbeMsg, child, get, secs, stop};
 
 #[tokio::test(start_paused = true)]
-async fn an_engine_that_has_stopped_starts_neither_trees_nor_children() {
+async fn an_engine_that_stops_ends_its_trees_and_starts_neither_trees_nor_children() {
     let bench = Bench::new();
     let tree = bench.supervise(bench.spec().child("a", bench.probe("a"))).await.unwrap();
+    let a = child(&tree, "a");
     bench.engine.stop();
+    assert_eq!(tree.wait().await, Exit::Shutdown);
+    assert_eq!(a.cast(ProbeMsg::Save).unwrap_err().why, Why::Stopped);
     let error = tree.spawn("b", bench.probe("b")).await.unwrap_err();
-    assert_eq!(error, TreeError::Start(SpawnError::Stopping));
-    assert_eq!(tree.count().await.specs, 1);
+    assert_eq!(error, TreeError::Stopped);
     let spec = bench.spec().child("a", bench.probe("a"));
     let error = bench.supervise(spec).await.unwrap_err();
     assert_eq!(error, SuperviseError::Spawn(SpawnError::Stopping));
-    tree.stop(secs(60)).await;
-}
-
-// A child that runs when its engine stops goes on, and is still started again on its cell: only
-// its tree ends it.
-#[tokio::test(start_paused = true)]
-async fn a_child_that_fails_on_a_stopped_engine_is_started_again_where_it_was() {
-    let bench = Bench::new();
-    let tree = bench.supervise(bench.spec().child("a", bench.probe("a"))).await.unwrap();
-    bench.engine.stop();
-    child(&tree, "a").cast(ProbeMsg::Fail).unwrap();
-    assert_eq!(child(&tree, "a").call(ProbeMsg::Get).await.unwrap().0, 2);
-    assert_eq!(stop(&tree).await, Exit::Shutdown);
 }
 
 // Legal: the first restart trips it. RI-2
