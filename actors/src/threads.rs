@@ -47,7 +47,11 @@ pub(crate) fn put<M: Send + 'static>(
     match run {
         Run::Task => match engine.watchdog() {
             None => drop(runtime.spawn(life)),
-            Some(dog) => drop(runtime.spawn(watched(dog.clone(), cell.id(), cell.kind(), life))),
+            Some(dog) => {
+                // Boxed, since what is awaited would be kept twice.
+                let life = Box::pin(life);
+                drop(runtime.spawn(watched(dog.clone(), cell.id(), cell.kind(), life)));
+            }
         },
         Run::Blocking => drop(runtime.clone().spawn(in_turns(runtime, life))),
         Run::Thread => return on_thread(runtime, cell, life),
