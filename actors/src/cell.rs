@@ -209,6 +209,13 @@ impl<M: Send + 'static> Cell<M> {
         self.inner().supervision().cloned()
     }
 
+    /// For a run that takes long over each message.
+    #[must_use]
+    pub(crate) fn prompt(mut self) -> Self {
+        self.queue = self.queue.prompt();
+        self
+    }
+
     /// Enqueues without waiting.
     #[inline]
     pub(crate) fn push(&self, envelope: Envelope<M>) -> Result<(), (Envelope<M>, Why)> {

@@ -56,7 +56,8 @@ pub(crate) fn launch<A: Actor>(
     run: Run,
 ) -> Result<(Arc<Cell<A::Msg>>, Started), SpawnError> {
     let (id, messages, supervision) = (order.id, order.mailbox_messages, order.supervision());
-    let cell = Arc::new(Cell::new(engine.breed::<A>(), id, messages, supervision, order.parent));
+    let cell = Cell::new(engine.breed::<A>(), id, messages, supervision, order.parent);
+    let cell = Arc::new(if run == Run::Task { cell } else { cell.prompt() });
     let listed = Arc::downgrade(&cell);
     engine.core().actors.enter(id, listed);
     // After it was listed: an engine that stops later finds it there.

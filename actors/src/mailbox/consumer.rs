@@ -7,6 +7,9 @@ use crate::mailbox::block::{Block, OwnedBlock};
 use crate::mailbox::queue::{ASLEEP, CLOSED, INDEX_SHIFT, Queue};
 use crate::mailbox::sync::{Ordering, fence};
 
+/// A consumer that goes on to pop wakes those who wait once there is room for so many.
+const WAKE_ROOM: usize = 128;
+
 /// What a pop found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Pop<T> {
@@ -200,7 +203,7 @@ impl<'a, T> Consumer<'a, T> {
     }
 
     /// [`Consumer::publish`] by a consumer that goes on to pop. A push that waits for a large queue
-    /// is woken when half of it is free: woken for every few values it would sleep as often.
+    /// is woken once there is room for many: woken for every few values it would sleep as often.
     #[inline(never)]
     fn publish_between(&mut self) {
         let head = self.queue.head();
@@ -212,7 +215,8 @@ impl<'a, T> Consumer<'a, T> {
         if !self.queue.is_awaited() {
             return;
         }
-        let owed = head.step > 1 && self.queue.room() < self.queue.capacity() / 2;
+        let room_min = WAKE_ROOM.min(self.queue.capacity() / 2);
+        let owed = head.step > 1 && self.queue.room() < room_min;
         head.owed.store(owed, Ordering::Relaxed);
         if !owed {
             self.queue.wake_waiters();

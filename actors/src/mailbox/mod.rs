@@ -39,7 +39,7 @@
 //!   queue whose consumer has seen that is never full.
 //! - M-7 While pushes wait, published room beyond what was promised to woken ones wakes the next in
 //!   line; a woken push that gives up passes its wake on. The consumer of a large queue may let them
-//!   wait until half of it is free, or it finds nothing. It publishes, fences (SeqCst) and looks for
+//!   wait until there is room for 128, or it finds nothing. It publishes, fences (SeqCst) and looks for
 //!   waiters; a waiter enters the line, fences and looks for room: one sees the other.
 //! - M-8 A sleeping queue owns no slot memory; an awake one keeps at most one block to spare.
 //!

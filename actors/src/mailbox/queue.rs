@@ -105,6 +105,15 @@ impl<T> Queue<T> {
         Self::with_capacity(u64::MAX)
     }
 
+    /// The same queue for a consumer that takes long over each value: the room of every pop is seen,
+    /// and given to those who wait, at once. Otherwise, from a capacity of 128 on, it shows up in
+    /// steps of 32, and those who wait get it in steps of 128 (M-7).
+    #[must_use]
+    pub fn prompt(mut self) -> Self {
+        self.head.step = 1;
+        self
+    }
+
     fn with_capacity(capacity: u64) -> Self {
         Self {
             tail: Tail {

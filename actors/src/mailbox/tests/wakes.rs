@@ -77,6 +77,41 @@ fn room_wakes_the_longest_waiting_first() {
     assert_eq!(woken(&pushes), [1, 1, 1]);
 }
 
+/// How many of 1,024 values are popped before a waiting push is woken.
+fn popped_before_the_wake(queue: Queue<u32>) -> usize {
+    (0..1_024).for_each(|value| drop(queue.push(value).unwrap()));
+    let mut push = Push::new(9);
+    assert!(push.poll(&queue).is_pending());
+    let mut consumer = queue.consumer().unwrap();
+    (1..=1_024)
+        .find(|_| {
+            assert!(matches!(consumer.pop(), Pop::Value(_)));
+            push.wakes.count() > 0
+        })
+        .unwrap()
+}
+
+/// M-7: a large queue wakes for many at a time, a prompt one for each.
+#[test]
+fn a_large_queue_wakes_who_waits_once_there_is_room_for_many() {
+    assert_eq!(popped_before_the_wake(Queue::bounded(1_024)), 128);
+    assert_eq!(popped_before_the_wake(Queue::bounded(1_024).prompt()), 1);
+}
+
+/// M-7: a consumer that rests wakes whom it let wait.
+#[test]
+fn a_large_queue_leaves_nobody_waiting_when_its_consumer_pauses() {
+    let queue = Queue::bounded(1_024);
+    (0..1_024).for_each(|value| drop(queue.push(value).unwrap()));
+    let mut push = Push::new(9);
+    assert!(push.poll(&queue).is_pending());
+    let mut consumer = queue.consumer().unwrap();
+    (0..64).for_each(|_| assert!(matches!(consumer.pop(), Pop::Value(_))));
+    assert_eq!(push.wakes.count(), 0);
+    drop(consumer);
+    assert_eq!(push.wakes.count(), 1);
+}
+
 /// M-7: a newcomer stands in line behind the others.
 #[test]
 fn a_newcomer_waits_behind_those_in_line() {
