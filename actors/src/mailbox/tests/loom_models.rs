@@ -188,7 +188,9 @@ fn loom_a_waiting_push_gets_the_room_of_a_pop() {
 fn loom_a_push_that_waits_for_a_stepped_queue_is_not_left_behind() {
     loom::model(|| {
         let mailbox = Mailbox::new(Queue::bounded(4));
-        (1..=4).for_each(|value| drop(mailbox.push(value).unwrap()));
+        for value in 1..=4 {
+            mailbox.push(value).unwrap();
+        }
         let producer = spawn(&mailbox, |mailbox| mailbox.push_waiting(5).unwrap());
         let mut consumer = mailbox.queue.consumer().unwrap();
         for value in 1..=5 {

@@ -79,7 +79,9 @@ fn room_wakes_the_longest_waiting_first() {
 
 /// How many of 1,024 values are popped before a waiting push is woken.
 fn popped_before_the_wake(queue: Queue<u32>) -> usize {
-    (0..1_024).for_each(|value| drop(queue.push(value).unwrap()));
+    for value in 0..1_024 {
+        let _ = queue.push(value).unwrap();
+    }
     let mut push = Push::new(9);
     assert!(push.poll(&queue).is_pending());
     let mut consumer = queue.consumer().unwrap();
@@ -102,7 +104,9 @@ fn a_large_queue_wakes_who_waits_once_there_is_room_for_many() {
 #[test]
 fn a_large_queue_leaves_nobody_waiting_when_its_consumer_pauses() {
     let queue = Queue::bounded(1_024);
-    (0..1_024).for_each(|value| drop(queue.push(value).unwrap()));
+    for value in 0..1_024 {
+        let _ = queue.push(value).unwrap();
+    }
     let mut push = Push::new(9);
     assert!(push.poll(&queue).is_pending());
     let mut consumer = queue.consumer().unwrap();
