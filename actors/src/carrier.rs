@@ -63,9 +63,6 @@ pub trait Carrier: Send + Sync + 'static {
     /// Nobody waits for this call any more.
     fn forget(&self, call: CallId);
 
-    /// Whether the actor lives here now, so that no encoding is needed.
-    fn is_here(&self, actor: ActorId) -> bool;
-
     /// The address with the whereabouts that are known now, for whoever is given it.
     fn present(&self, to: &Address) -> Address {
         *to

@@ -205,9 +205,6 @@ impl<M: Protocol> ActorRef<M> {
 
 impl<M: Send + 'static> Remote<M> {
     fn here(&self) -> Option<Arc<Cell<M>>> {
-        if !self.carrier.is_here(self.address.actor) {
-            return None;
-        }
         let inbound = self.engine.exported(self.address.actor)?;
         inbound.as_any().downcast_ref::<Exported<M>>().map(|exported| exported.0.clone())
     }

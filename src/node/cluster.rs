@@ -454,10 +454,6 @@ impl Carrier for Cluster {
         }
     }
 
-    fn is_here(&self, actor: ActorId) -> bool {
-        self.engine.exported(actor).is_some()
-    }
-
     fn push(
         &self,
         to: &Address,

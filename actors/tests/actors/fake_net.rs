@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, OnDown};
-use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
+use mobula_actors::id::{Epoch, NodeId, PeerKey};
 use mobula_actors::wire::{CallId, Outgoing};
 use mobula_actors::{ActorRef, CallError, Down, Engine, Exit, Lost, Protocol, Why};
 use tokio::runtime::Handle;
@@ -112,10 +112,6 @@ impl Carrier for FakeNode {
     fn forget(&self, call: CallId) {
         let gone = self.calls.lock().unwrap().remove(&call.number);
         drop(gone);
-    }
-
-    fn is_here(&self, _: ActorId) -> bool {
-        false
     }
 
     fn push(
