@@ -147,23 +147,12 @@ impl Cluster {
             return Err("the node is leaving".into());
         }
         let now = self.membership.now();
-        let verdict = {
-            let mut books = hosting.books();
-            books.version += 1;
-            books.ledger.reserve(now, reservation, actor, epoch, demand)
-        };
-        self.publish();
-        Ok(verdict)
+        Ok(self.book(|ledger| ledger.reserve(now, reservation, actor, epoch, demand)))
     }
 
     /// Gives up a reservation that will not be started.
     pub(super) fn cancel(&self, reservation: u128) {
-        {
-            let mut books = self.hosting.books();
-            books.version += 1;
-            books.ledger.cancel(reservation);
-        }
-        self.publish();
+        self.book(|ledger| ledger.cancel(reservation));
     }
 
     /// Takes up what was reserved: from here on it can be told to end.
@@ -252,12 +241,18 @@ impl Cluster {
     }
 
     fn release(&self, actor: ActorId, epoch: Epoch) {
-        {
+        self.book(|ledger| ledger.release(actor, epoch));
+    }
+
+    /// Changes the books, and tells the others.
+    fn book<R>(&self, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        let changed = {
             let mut books = self.hosting.books();
             books.version += 1;
-            books.ledger.release(actor, epoch);
-        }
+            change(&mut books.ledger)
+        };
         self.publish();
+        changed
     }
 
     /// Tells the others what this node has.
@@ -285,14 +280,9 @@ impl Cluster {
         loop {
             interval.tick().await;
             let now = self.membership.now();
-            let expired = {
-                let mut books = self.hosting.books();
-                let expired = books.ledger.expire(now);
-                books.version += u64::from(expired > 0);
-                expired
-            };
+            let expired = self.hosting.books().ledger.expire(now);
             if expired > 0 {
-                self.publish();
+                self.book(|_| {});
             }
         }
     }
