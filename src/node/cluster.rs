@@ -23,7 +23,7 @@ use super::credit::{CREDIT_START, Granting, Purse, Spending};
 use super::frames::{
     self, CREDIT, CreditHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead,
 };
-use super::hosting::Hosting;
+use super::hosting::{Hosting, end};
 use super::membership::Membership;
 use super::routes::{Route, Routes};
 use super::service::NodeMsg;
@@ -535,13 +535,7 @@ impl Carrier for Cluster {
 
     fn stop(&self, to: &Address, exit: Exit, kill: bool) {
         if let Some(inbound) = self.engine.exported(to.actor) {
-            let control = inbound.control();
-            if kill {
-                control.kill(exit)
-            } else {
-                control.stop(exit)
-            }
-            return;
+            return end(&*inbound.control(), exit, kill);
         }
         if let Ok((node, _)) = self.find(to) {
             self.tell(node, NodeMsg::End { actor: to.actor, epoch: None, exit, kill });

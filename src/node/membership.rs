@@ -8,7 +8,7 @@
 //!   anybody is told of its death.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -243,7 +243,7 @@ impl Cluster {
                 self.node_is_dead(NodeId { key, boot });
             }
             Event::SelfDeclaredDead { boot } => {
-                tracing::error!(me = %self.id, boot, "the others hold this node dead: it stops");
+                tracing::error!(me = %self.id, boot, "the others hold this node dead: what it hosts has ended, and it must be started again");
                 self.fenced();
             }
             Event::Violation { from } => {
@@ -273,7 +273,7 @@ impl Cluster {
     }
 
     /// Steps the machine when it wants to be stepped, until the node stops.
-    pub(super) async fn keep_time(&self) {
+    pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
             let next = self.membership.driven().gossip.poll_timeout();
             let rescheduled = self.membership.rescheduled.notified();
@@ -289,7 +289,7 @@ impl Cluster {
     }
 
     /// Keeps a connection to every living member, and looks for the seeds.
-    pub(super) async fn keep_connected(&self) {
+    pub(super) async fn keep_connected(self: Arc<Self>) {
         let mut interval = tokio::time::interval(REDIAL_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

@@ -209,7 +209,7 @@ impl Node {
         }
         #[cfg(feature = "net")]
         if let Some(clustered) = &self.0.cluster {
-            clustered.dismiss_guests().await;
+            clustered.dismiss_hosted().await;
         }
         self.0.engine.stop();
         #[cfg(feature = "net")]

@@ -100,9 +100,9 @@ impl Actor for Service {
             }
             NodeMsg::Start(order) => start(cluster, *order),
             NodeMsg::End { actor, epoch, exit, kill } => {
-                cluster.end_guest(actor, epoch, exit, kill);
+                cluster.end_hosted(actor, epoch, exit, kill);
             }
-            NodeMsg::Retire { actor, epoch } => cluster.retire_guest(actor, epoch),
+            NodeMsg::Retire { actor, epoch } => cluster.retire_hosted(actor, epoch),
             NodeMsg::Locate { actor, reply } => cluster.children.locate(actor, reply),
             NodeMsg::Watch { actor, watcher, number } => watch(&cluster, actor, watcher, number),
             NodeMsg::Fired { number, down } => cluster.watch_fired(number, down),
