@@ -354,8 +354,8 @@ impl Cluster {
         hosted.map(|(actor, hosted)| (*actor, hosted.epoch)).collect()
     }
 
-    /// Ends the actors hosted by this node, which is leaving. Their homes hear of that, and of no end that
-    /// would mean that their work is done.
+    /// Ends the actors hosted by this node, which is leaving. Their homes hear of that, and of no
+    /// end that would mean that their work is done.
     pub(super) async fn dismiss_hosted(&self) {
         self.hosting.leaving.store(true, Ordering::SeqCst);
         let hosted: Vec<_> = {

@@ -4,7 +4,7 @@
 //! ```text
 //! Node ── Engine (actors of the user)        Engine beside it (supervisors, the node's own actor)
 //!   └─ Cluster ── carrier of messages: calls, credit, routes, frames
-//!        ├─ inbound     from the network into mailboxes
+//!        ├─ outbound    from references to the network;  inbound: from there into mailboxes
 //!        ├─ membership  drives gossip: who is there
 //!        ├─ placing     starts actors where they fit;  children: where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
@@ -35,6 +35,8 @@ mod hosting;
 mod inbound;
 #[cfg(feature = "net")]
 mod membership;
+#[cfg(feature = "net")]
+mod outbound;
 #[cfg(feature = "net")]
 mod placing;
 #[cfg(feature = "net")]
