@@ -11,7 +11,8 @@ use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
 use crate::call::Knock;
-use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::carrier::Monitor;
+use crate::cell::{Cell, Control, Envelope, Signal};
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Down, Exit, Fault};

@@ -15,8 +15,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::{Call, SendMessage};
-use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
-use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::carrier::{Address, Carrier, Inbound, Inbox, Monitor, OnDown};
+use crate::cell::{Cell, Control, Envelope, Signal};
 use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
@@ -152,7 +152,7 @@ impl<M: Send + 'static> ActorRef<M> {
     pub(crate) fn watch(&self, monitor: Monitor) {
         match &self.0 {
             Route::Here(cell) => cell.watch(monitor),
-            Route::There(remote) => remote.carrier.monitor(&remote.address, monitor.on_down),
+            Route::There(remote) => remote.carrier.monitor(&remote.address, monitor),
             Route::Via(router) => router.nowhere().watch(monitor),
         }
     }

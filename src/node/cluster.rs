@@ -1,7 +1,8 @@
 //! One node's share of a cluster: what carries messages between it and the others.
 //!
 //! Messages leave through `outbound` and come in through `inbound`. Each table here has a room-mate
-//! that owns its rules: `calls`, `credit`, `routes`, `children`, `hosting`, `watches`, `membership`.
+//! that owns its rules: `calls`, `credit`, `routes`, `children`, `hosting`, `watches`, `watched`,
+//! `membership`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -23,6 +24,7 @@ use super::hosting::Hosting;
 use super::membership::Membership;
 use super::routes::Routes;
 use super::service::NodeMsg;
+use super::watched::Watched;
 use super::watches::Watches;
 use crate::net::{self, Lane, Link, Message, Net};
 
@@ -51,6 +53,7 @@ pub(super) struct Cluster {
     pub(super) children: Children,
     pub(super) hosting: Hosting,
     pub(super) watches: Watches,
+    pub(super) watched: Watched,
     pub(super) membership: Membership,
     /// Something changed that a waiting send may have waited for.
     pub(super) changed: Notify,
@@ -103,6 +106,7 @@ impl Cluster {
             children: Children::default(),
             hosting,
             watches: Watches::default(),
+            watched: Watched::default(),
             membership,
             changed: Notify::new(),
             message_bytes_max,
@@ -119,6 +123,10 @@ impl Cluster {
     /// This very value, shared. The node that owns it is alive while anything can call it.
     pub(super) fn arc(&self) -> Option<Arc<Self>> {
         self.me.upgrade()
+    }
+
+    pub(super) fn weak(&self) -> Weak<Self> {
+        self.me.clone()
     }
 
     pub(super) fn carrier(&self) -> Option<Arc<dyn Carrier>> {

@@ -268,6 +268,7 @@ impl Cluster {
         self.granting.end(node);
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);
+        self.watched.node_is_gone(node);
         self.home_is_dead(node);
         self.children_node_is_dead(node);
     }

@@ -8,7 +8,7 @@
 //!        ├─ membership  drives gossip: who is there
 //!        ├─ placing     starts actors where they fit;  children: where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
-//!        ├─ watches     monitors of actors elsewhere
+//!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -44,6 +44,8 @@ mod routes;
 #[cfg(feature = "net")]
 mod service;
 #[cfg(feature = "net")]
+mod watched;
+#[cfg(feature = "net")]
 mod watches;
 
 use std::fmt;
@@ -67,12 +69,13 @@ pub use membership::{Member, Standing};
 pub mod limits {
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
-    pub use super::children::WAITING_MAX;
+    pub use super::children::{CHILDREN_MAX, WAITING_MAX};
     pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
     pub use super::hosting::ORPHAN_GRACE;
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
     pub use super::routes::ROUTES_MAX;
+    pub use super::watches::WATCHES_MAX;
 }
 
 /// A running node. Cheap to clone; all clones are one.

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, OnDown};
+use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, Monitor};
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::wire::{CallId, Outgoing};
 use mobula_actors::{CallError, Engine, Exit, Lost, Why};
@@ -116,12 +116,11 @@ impl Carrier for Cluster {
         }
     }
 
-    fn monitor(&self, to: &Address, on_down: OnDown) {
-        if let Some(inbound) = self.engine.exported(to.actor) {
-            inbound.control().monitor(on_down);
-            return;
+    fn monitor(&self, to: &Address, monitor: Monitor) {
+        match self.engine.exported(to.actor) {
+            Some(inbound) => inbound.control().monitor(monitor),
+            None => self.watch(*to, monitor),
         }
-        self.watch(*to, on_down);
     }
 
     fn stop(&self, to: &Address, exit: Exit, kill: bool) {
