@@ -149,7 +149,8 @@ impl<M: Send + 'static> ActorRef<M> {
         self.watch(Monitor { on_down, watcher: None });
     }
 
-    pub(crate) fn watch(&self, monitor: Monitor) {
+    /// As [`ActorRef::on_down`], for a watcher that may lose interest.
+    pub fn watch(&self, monitor: Monitor) {
         match &self.0 {
             Route::Here(cell) => cell.watch(monitor),
             Route::There(remote) => remote.carrier.monitor(&remote.address, monitor),
@@ -200,6 +201,21 @@ impl<M: Protocol> ActorRef<M> {
     pub fn at(engine: &crate::engine::Engine, carrier: Arc<dyn Carrier>, address: Address) -> Self {
         let engine = engine.clone();
         Self(Route::There(Arc::new(Remote { address, carrier, engine, encode: encode::<M> })))
+    }
+
+    /// Where the actor is, for a directory: from here on other nodes can reach it. `None` for the
+    /// address of a group, which stays on its node.
+    #[must_use]
+    pub fn address(&self, carrier: &Arc<dyn Carrier>) -> Option<Address> {
+        let node = carrier.node();
+        match &self.0 {
+            Route::Here(cell) => {
+                cell.engine().export(cell);
+                Some(Address { actor: cell.id(), epoch: cell.epoch(), node, home: node })
+            }
+            Route::There(remote) => Some(carrier.present(&remote.address)),
+            Route::Via(_) => None,
+        }
     }
 }
 
@@ -273,17 +289,9 @@ impl<M: Protocol> Serialize for ActorRef<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let wire = with_encoding(|context| {
             let here = context.carrier.node();
-            let address = match &self.0 {
-                Route::Here(cell) => {
-                    cell.engine().export(cell);
-                    Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
-                }
-                Route::There(remote) => context.carrier.present(&remote.address),
-                Route::Via(_) => {
-                    let text = "a group's address stays on its node: send a member's";
-                    return Err(Why::Incompatible(text.into()));
-                }
-            };
+            let address = self.address(&context.carrier).ok_or_else(|| {
+                Why::Incompatible("a group's address stays on its node: send a member's".into())
+            })?;
             let elsewhere = |node| (node != here).then_some(node);
             Ok(WireAddress {
                 actor: address.actor,

@@ -238,6 +238,7 @@ fn assemble(
         handle.spawn(cluster.clone().keep_time()),
         handle.spawn(cluster.clone().keep_connected()),
         handle.spawn(cluster.clone().keep_books()),
+        handle.spawn(cluster.clone().keep_names()),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {

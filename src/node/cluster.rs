@@ -2,7 +2,7 @@
 //!
 //! Messages leave through `outbound` and come in through `inbound`. Each table here has a room-mate
 //! that owns its rules: `calls`, `credit`, `routes`, `children`, `hosting`, `watches`, `watched`,
-//! `membership`.
+//! `directory`, `registrar`, `membership`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -19,9 +19,11 @@ use tokio::sync::Notify;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Granting, Spending};
+use super::directory::Directory;
 use super::frames::{self, CREDIT, CreditHead};
 use super::hosting::Hosting;
 use super::membership::Membership;
+use super::registrar::Registrar;
 use super::routes::Routes;
 use super::service::NodeMsg;
 use super::watched::Watched;
@@ -54,6 +56,8 @@ pub(super) struct Cluster {
     pub(super) hosting: Hosting,
     pub(super) watches: Watches,
     pub(super) watched: Watched,
+    pub(super) directory: Directory,
+    pub(super) registrar: Registrar,
     pub(super) membership: Membership,
     /// Something changed that a waiting send may have waited for.
     pub(super) changed: Notify,
@@ -107,6 +111,8 @@ impl Cluster {
             hosting,
             watches: Watches::default(),
             watched: Watched::default(),
+            directory: Directory::default(),
+            registrar: Registrar::default(),
             membership,
             changed: Notify::new(),
             message_bytes_max,

@@ -119,6 +119,14 @@ impl Membership {
             })
     }
 
+    /// The lives that are not over, this node's own among them.
+    pub(super) fn living(&self) -> Vec<NodeId> {
+        let driven = self.driven();
+        let living = driven.gossip.members().filter(|member| !member.state.is_gone());
+        let others = living.map(|member| NodeId { key: member.key, boot: member.boot });
+        std::iter::once(self.me).chain(others).collect()
+    }
+
     /// What this node knows of all nodes, itself first.
     pub(super) fn members(&self) -> Vec<Member> {
         let driven = self.driven();
@@ -245,6 +253,7 @@ impl Cluster {
             Event::SelfDeclaredDead { boot } => {
                 tracing::error!(me = %self.id, boot, "the others hold this node dead: what it hosts has ended, and it must be started again");
                 self.fenced();
+                self.registrar.fenced();
             }
             Event::Violation { from } => {
                 tracing::warn!(%from, "a member sent a malformed gossip frame: it is cut off");
@@ -252,6 +261,7 @@ impl Cluster {
             }
             _ => {}
         }
+        self.registrar.changed.notify_one();
         self.changed.notify_waiters();
     }
 
@@ -269,6 +279,8 @@ impl Cluster {
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);
         self.watched.node_is_gone(node);
+        self.registrar.node_is_gone(node);
+        self.directory.node_is_gone(node);
         self.home_is_dead(node);
         self.children_node_is_dead(node);
     }

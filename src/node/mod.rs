@@ -9,6 +9,7 @@
 //!        ├─ placing     starts actors where they fit;  children: where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
 //!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
+//!        ├─ directory   names that this node keeps;  registrar: those that were registered on it
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -28,6 +29,8 @@ mod cluster;
 #[cfg(feature = "net")]
 mod credit;
 #[cfg(feature = "net")]
+mod directory;
+#[cfg(feature = "net")]
 mod frames;
 #[cfg(feature = "net")]
 mod hosting;
@@ -35,10 +38,13 @@ mod hosting;
 mod inbound;
 #[cfg(feature = "net")]
 mod membership;
+mod names;
 #[cfg(feature = "net")]
 mod outbound;
 #[cfg(feature = "net")]
 mod placing;
+#[cfg(feature = "net")]
+mod registrar;
 #[cfg(feature = "net")]
 mod routes;
 #[cfg(feature = "net")]
@@ -63,6 +69,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub use builder::{NodeBuilder, NodeError};
 #[cfg(feature = "net")]
 pub use membership::{Member, Standing};
+pub use names::{NameEnd, Registration};
 
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
@@ -71,6 +78,7 @@ pub mod limits {
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
     pub use super::children::{CHILDREN_MAX, WAITING_MAX};
     pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
+    pub use super::directory::{NAME_BYTES_MAX, NAME_COPIES, NAMES_MAX};
     pub use super::hosting::ORPHAN_GRACE;
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
@@ -130,26 +138,6 @@ impl Node {
         let tree = supervise(&self.0.system, self.0.spawner.clone(), spec).await?;
         self.0.trees.lock().unwrap_or_else(PoisonError::into_inner).push(tree.clone());
         Ok(tree)
-    }
-
-    /// Gives an actor a name on this node until its present run ends.
-    ///
-    /// # Errors
-    /// [`NameError::Taken`] or [`NameError::Ended`]; nothing has changed.
-    pub fn register<M: Send + 'static>(
-        &self,
-        name: &str,
-        actor: &ActorRef<M>,
-    ) -> Result<(), NameError> {
-        self.0.engine.register(name, actor)
-    }
-
-    /// The actor that has a name on this node.
-    ///
-    /// # Errors
-    /// [`NameError::Unknown`] or [`NameError::OtherProtocol`].
-    pub fn lookup<M: Send + 'static>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
-        self.0.engine.lookup(name)
     }
 
     /// The group of actors with this name on this node; a new one, without members, if there is

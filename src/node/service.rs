@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Located;
 use super::cluster::Cluster;
+use super::directory::{Entry, Refusal, Stamp};
 use super::hosting::Commission;
 use super::membership::Member;
+use super::names::NameEnd;
 use crate::placement::Verdict;
 
 /// What nodes say to each other.
@@ -56,6 +58,14 @@ pub(super) enum NodeMsg {
     Checkpoint { actor: ActorId, epoch: Epoch, sequence: u64, state: Payload, stored: Reply<()> },
     /// Whom do you know?
     Members { reply: Reply<Vec<Member>> },
+    /// A fresh registration of a name that you keep.
+    NameClaim { entry: Entry, granted: Reply<Result<(), Refusal>> },
+    /// Who has this name?
+    NameFind { name: String, found: Reply<Result<Option<Entry>, Refusal>> },
+    /// Names to be taken out, then names to be entered that were granted elsewhere.
+    Names { enter: Vec<Entry>, leave: Vec<(String, Stamp)>, refused: Reply<Vec<(String, Refusal)>> },
+    /// Your registration has given way to an older one.
+    NameLost { name: String, lost: Stamp, winner: Stamp, known: Reply<()> },
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -121,6 +131,19 @@ impl Actor for Service {
                 cluster.child_checkpoint(actor, epoch, sequence, state.0, stored);
             }
             NodeMsg::Members { reply } => reply.send(cluster.membership.members()),
+            NodeMsg::NameClaim { entry, granted } => {
+                granted.send(cluster.enter_name(entry, true));
+            }
+            NodeMsg::NameFind { name, found } => found.send(cluster.find_name(&name)),
+            NodeMsg::Names { enter, leave, refused } => {
+                if let Some(those) = cluster.names_changed(enter, leave) {
+                    refused.send(those);
+                }
+            }
+            NodeMsg::NameLost { name, lost, winner, known } => {
+                cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                known.send(());
+            }
         }
         Ok(())
     }
