@@ -81,7 +81,7 @@ impl Child {
     }
 
     /// No run goes on or starts.
-    fn is_between(&mut self, restarting: bool) -> Told {
+    fn pause(&mut self, restarting: bool) -> Told {
         (self.starting, self.restarting) = (false, restarting);
         let waiting = self.waiting.extract_if(.., |waiting| !waiting.next).collect();
         Told { waiting, monitors: std::mem::take(&mut self.monitors) }
@@ -96,7 +96,7 @@ impl Child {
     }
 
     /// No run will follow.
-    fn is_over(self, actor: ActorId, exit: Exit) {
+    fn end(self, actor: ActorId, exit: Exit) {
         let Self { epoch, waiting, monitors, .. } = self;
         let down = Down { actor, epoch, exit, restarting: false };
         Told { waiting, monitors }.tell(Located::Ended, &down);
@@ -176,7 +176,7 @@ impl Children {
             drop(children);
             return self.forget(actor);
         }
-        let told = child.is_between(true);
+        let told = child.pause(true);
         drop(children);
         told.tell(
             Located::Between(epoch),
@@ -188,7 +188,7 @@ impl Children {
     pub(super) fn forget(&self, actor: ActorId) {
         let child = self.children().remove(&actor);
         if let Some(child) = child {
-            child.is_over(actor, Exit::NoProc);
+            child.end(actor, Exit::NoProc);
         }
     }
 
@@ -251,13 +251,13 @@ impl Children {
             // Nobody starts it again.
             let child = children.remove(&actor)?;
             drop(children);
-            child.is_over(actor, exit.clone());
+            child.end(actor, exit.clone());
             return None;
         };
         child.ended = epoch;
         child.node = None;
         let restarting = child.restart.after(exit);
-        let told = child.is_between(restarting);
+        let told = child.pause(restarting);
         drop(children);
         told.tell(Located::Between(epoch), &Down { actor, epoch, exit: exit.clone(), restarting });
         Some(watch)
@@ -329,5 +329,93 @@ impl Cluster {
             cluster.located(actor);
             cluster.changed.notify_waiters();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+    use mobula_actors::id::PeerKey;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId { key: PeerKey([1; 32]), boot: 1 };
+
+    fn actor(number: u64) -> ActorId {
+        ActorId { origin: 1, number }
+    }
+
+    struct Supervised;
+
+    impl Watch for Supervised {
+        fn notice(&self, _: Notice) {}
+    }
+
+    fn order(children: &Children, epoch: u64) {
+        let watch: Arc<dyn Watch> = Arc::new(Supervised);
+        children.ordered(actor(1), Epoch(epoch), Restart::Transient, Some(watch)).unwrap();
+    }
+
+    fn watched(children: &Children) -> Receiver<Down> {
+        let (told, downs) = channel();
+        children.monitor(actor(1), Monitor::new(move |down| drop(told.send(down)))).unwrap();
+        downs
+    }
+
+    /// H-2, H-3: and a monitor hears of the run that it was set on.
+    #[test]
+    fn the_end_of_a_run_is_told_once_and_that_of_an_older_one_to_nobody() {
+        let children = Children::default();
+        order(&children, 1);
+        let starting = watched(&children);
+        assert!(children.started(actor(1), Epoch(1), NODE));
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Killed).is_some());
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Killed).is_none());
+        let down = Down { actor: actor(1), epoch: Epoch(1), exit: Exit::Killed, restarting: true };
+        assert_eq!(starting.recv().as_ref(), Ok(&down));
+
+        let between = watched(&children).recv().unwrap();
+        assert_eq!((between.exit, between.restarting), (Exit::NoProc, true));
+
+        order(&children, 2);
+        let second = watched(&children);
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Normal).is_none());
+        assert!(children.started(actor(1), Epoch(2), NODE));
+        assert_eq!(second.try_recv(), Err(TryRecvError::Empty));
+        assert!(children.ended(actor(1), Epoch(2), &Exit::Normal).is_some());
+        let done = Down { epoch: Epoch(2), exit: Exit::Normal, restarting: false, ..down };
+        assert_eq!(second.recv(), Ok(done));
+    }
+
+    #[test]
+    fn whoever_watches_a_run_that_is_given_up_for_a_newer_one_hears_of_that() {
+        let children = Children::default();
+        order(&children, 1);
+        assert!(children.started(actor(1), Epoch(1), NODE));
+        let first = watched(&children);
+        order(&children, 2);
+        let exit = Exit::Fenced(Epoch(2));
+        let down = Down { actor: actor(1), epoch: Epoch(1), exit, restarting: true };
+        assert_eq!(first.recv(), Ok(down));
+        let second = watched(&children);
+        children.forget(actor(1));
+        let gone = Exit::NoProc;
+        let down = Down { actor: actor(1), epoch: Epoch(2), exit: gone, restarting: false };
+        assert_eq!(second.recv(), Ok(down));
+    }
+
+    #[test]
+    fn a_home_has_so_many_children_and_refuses_the_next() {
+        let children = Children::default();
+        let order = |number| children.ordered(actor(number), Epoch(1), Restart::Temporary, None);
+        for number in 0..CHILDREN_MAX as u64 {
+            order(number).unwrap();
+        }
+        assert!(matches!(order(CHILDREN_MAX as u64), Err(SpawnError::Refused(_))));
+        // Another run of one that is there takes no more room.
+        order(0).unwrap();
+        children.forget(actor(0));
+        order(CHILDREN_MAX as u64).unwrap();
     }
 }

@@ -270,7 +270,7 @@ mod tests {
         let directory = Directory::default();
         directory.enter(young.clone(), false).unwrap();
         assert_eq!(directory.enter(old.clone(), false), Ok(Some(young.clone())));
-        assert_eq!(directory.enter(young.clone(), false), Err(Refusal::Taken(old.stamp)));
+        assert_eq!(directory.enter(young, false), Err(Refusal::Taken(old.stamp)));
         assert_eq!(directory.find("name"), Some(old));
     }
 

@@ -88,7 +88,8 @@ impl Cluster {
         let unreachable = || NameError::Unreachable(name.into());
         let carrier = self.carrier().ok_or_else(unreachable)?;
         let address = actor.address(&carrier);
-        let address = address.ok_or(NameError::Unfit(name.into(), "a group is no actor"))?;
+        let address =
+            address.ok_or_else(|| NameError::Unfit(name.into(), "a group is no actor"))?;
         let (entry, ended) = self.registrar.begin(self.id, name, M::NAME, address)?;
         let stamp = entry.stamp;
         let claim = Claim { cluster: self, entry };

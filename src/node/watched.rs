@@ -119,3 +119,47 @@ impl Cluster {
         self.tell(watcher, NodeMsg::Fired { by: self.id, number, down });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mobula_actors::id::PeerKey;
+
+    use super::*;
+
+    fn node(number: u8) -> NodeId {
+        NodeId { key: PeerKey([number; 32]), boot: 1 }
+    }
+
+    /// O-2.
+    #[test]
+    fn an_end_is_kept_until_the_watcher_has_it() {
+        let watched = Watched::default();
+        let entered = watched.enter(node(1), 7);
+        assert!(matches!(entered, Entered::New(_)));
+        assert!(matches!(watched.enter(node(1), 7), Entered::Armed));
+        let (actor, epoch) = (ActorId { origin: 1, number: 1 }, Epoch(3));
+        let down = Down { actor, epoch, exit: Exit::Killed, restarting: true };
+        assert!(watched.over(node(1), 7, &down));
+        for _ in 0..2 {
+            let again = watched.enter(node(1), 7);
+            assert!(matches!(again, Entered::Over(kept) if kept == down));
+        }
+        watched.forget(node(1), 7);
+        assert!(!watched.over(node(1), 7, &down));
+        assert!(matches!(watched.enter(node(1), 7), Entered::New(_)));
+    }
+
+    /// O-3.
+    #[test]
+    fn each_node_has_its_own_bound_and_takes_its_watches_with_it() {
+        let watched = Watched::default();
+        for number in 0..WATCHES_MAX as u64 {
+            assert!(matches!(watched.enter(node(1), number), Entered::New(_)));
+        }
+        assert!(matches!(watched.enter(node(1), WATCHES_MAX as u64), Entered::Full));
+        assert!(matches!(watched.enter(node(1), 0), Entered::Armed));
+        assert!(matches!(watched.enter(node(2), 0), Entered::New(_)));
+        watched.node_is_gone(node(1));
+        assert!(matches!(watched.enter(node(1), 0), Entered::New(_)));
+    }
+}

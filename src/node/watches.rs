@@ -209,3 +209,113 @@ impl Cluster {
 fn tell(monitor: Monitor, at: Address, epoch: Epoch, exit: Exit, restarting: bool) {
     monitor.tell(Down { actor: at.actor, epoch, exit, restarting });
 }
+
+#[cfg(test)]
+mod tests {
+    use mobula_actors::{Actor, ActorRef, Context, Fault, Reply, protocol};
+    use mobula_supervision::{Strategy, Supervisor};
+    use serde::{Deserialize, Serialize};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::net::{Allowlist, Identity};
+    use crate::node::Node;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[derive(Serialize, Deserialize)]
+    enum Msg {
+        Run(Reply<Epoch>),
+        Panic,
+    }
+    protocol!(Msg = "test.watched/1");
+
+    struct Mortal;
+
+    impl Actor for Mortal {
+        type Args = ();
+        type Msg = Msg;
+
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Fault> {
+            Ok(Self)
+        }
+
+        async fn handle(&mut self, msg: Msg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+            match msg {
+                Msg::Run(reply) => reply.send(ctx.epoch()),
+                Msg::Panic => panic!("told to"),
+            }
+            Ok(())
+        }
+    }
+
+    async fn pair() -> (Node, Node) {
+        let keys = [Identity::generate(), Identity::generate()];
+        let mut members = Allowlist::new();
+        keys.iter().for_each(|key| drop(members.insert(key.peer_key())));
+        let [first, second] = keys.map(|key| {
+            Node::builder().key(key).members(members.clone()).listen("/ip4/127.0.0.1/tcp/0")
+        });
+        let first = first.start().await.unwrap();
+        let second = second.join([first.addresses()[0].clone()]).start().await.unwrap();
+        assert!(first.until(PATIENCE, |all| all.len() == 2).await);
+        (first, second)
+    }
+
+    /// O-1, O-2: the connection is cut each time that the run ends.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_watch_keeps_its_run_over_a_reconnect() {
+        let (here, there) = pair().await;
+        let peer = there.id().unwrap();
+        let spec = Supervisor::spec(Strategy::OneForOne).intensity(1_000, PATIENCE);
+        let tree = there.supervise(spec.child("mortal", Mortal::spec(()))).await.unwrap();
+        let near: ActorRef<Msg> = tree.child("mortal").unwrap();
+        there.register("mortal", &near).await.unwrap();
+        let far: ActorRef<Msg> = here.lookup("mortal").await.unwrap();
+        for run in 1..=20 {
+            let epoch = far.call(Msg::Run).within(PATIENCE).await.unwrap();
+            assert_eq!(epoch, Epoch(run));
+            let (told, down) = oneshot::channel();
+            far.on_down(Box::new(move |down| drop(told.send(down))));
+            // Questions to a node are answered in order: the watch is set.
+            here.members_of(peer).await.unwrap();
+            here.cluster().unwrap().net(|net| net.close(&peer.key, false));
+            near.send(Msg::Panic).await.unwrap();
+            let down = tokio::time::timeout(PATIENCE, down).await.unwrap().unwrap();
+            let exit = Exit::Panicked("told to".into());
+            let wanted = Down { actor: far.id(), epoch, exit, restarting: true };
+            assert_eq!(down, wanted);
+        }
+    }
+
+    /// O-3: what nobody waits for makes room.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_watches_so_many_elsewhere_and_says_so_of_the_next() {
+        let (here, there) = pair().await;
+        let target = there.spawn(Mortal::spec(())).await.unwrap();
+        there.register("mortal", &target).await.unwrap();
+        let far: ActorRef<Msg> = here.lookup("mortal").await.unwrap();
+        let cluster = here.cluster().unwrap();
+        let places = cluster.watches.places.clone();
+        let others = places.try_acquire_many_owned(WATCHES_MAX as u32 - 1).unwrap();
+        let watcher = Arc::new(());
+        let forgetful =
+            Monitor { on_down: Box::new(|_| ()), watcher: Some(Arc::downgrade(&watcher)) };
+        far.watch(forgetful);
+        let watch = || {
+            let (told, down) = oneshot::channel();
+            far.on_down(Box::new(move |down| drop(told.send(down))));
+            down
+        };
+        let refused = watch().await.unwrap();
+        assert!(matches!(refused.exit, Exit::NoCapacity(_)), "{refused:?}");
+        drop(watcher);
+        let granted = watch();
+        drop(others);
+        // The watch is set, and the one before given up.
+        here.members_of(there.id().unwrap()).await.unwrap();
+        target.kill();
+        let down = tokio::time::timeout(PATIENCE, granted).await.unwrap().unwrap();
+        assert_eq!(down.exit, Exit::Killed);
+    }
+}

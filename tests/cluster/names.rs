@@ -65,7 +65,7 @@ async fn what_cannot_be_a_name_is_refused() {
         assert!(matches!(refused, Err(NameError::Unfit(..))), "{refused:?}");
     }
     let group = nodes[0].group::<Msg>("pool").unwrap();
-    let pool = group.balance(mobula::actors::RoundRobin::default());
+    let pool = group.balance(mobula::actors::RoundRobin);
     let refused = nodes[0].register("pool", &pool).await;
     assert!(matches!(refused, Err(NameError::Unfit(..))), "{refused:?}");
 }
@@ -121,7 +121,10 @@ async fn a_registration_that_is_dropped_leaves_the_name_free() {
     for round in 0..30 {
         let name = format!("name {round}");
         let polled = futures::FutureExt::now_or_never(nodes[0].register(&name, &actor));
-        assert!(polled.is_none());
+        if let Some(granted) = polled {
+            // All were faster than one look.
+            granted.unwrap().give_up();
+        }
         gone(&nodes[1], &name).await;
         nodes[1].register(&name, &here(&nodes[1]).await).await.unwrap();
     }
