@@ -9,7 +9,8 @@
 //!        ├─ placing     starts actors where they fit;  children: where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
 //!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
-//!        ├─ directory   names that this node keeps;  registrar: those that were registered on it
+//!        ├─ naming      registers and looks up names;  directory: those that this node keeps;
+//!        │              registrar: those that were registered on it
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -39,6 +40,8 @@ mod inbound;
 #[cfg(feature = "net")]
 mod membership;
 mod names;
+#[cfg(feature = "net")]
+mod naming;
 #[cfg(feature = "net")]
 mod outbound;
 #[cfg(feature = "net")]

@@ -29,6 +29,8 @@ use super::service::NodeMsg;
 /// Actors elsewhere that a node watches at the same time; as many as that may each other node watch
 /// on it.
 pub const WATCHES_MAX: usize = 262_144;
+/// How long the news of a node's death wait for what the home of an actor there says of it.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two questions to a home about an actor that is to be watched.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -171,9 +173,34 @@ impl Cluster {
             table.watches.extract_if(|_, watch| watch.node == node).map(|(_, w)| w).collect()
         };
         for watch in fired {
-            // Whether its home starts it again is not known here.
-            tell(watch.monitor, watch.at, watch.at.epoch, Exit::NodeDead(node), false);
+            self.tell_of_death(watch);
         }
+    }
+
+    /// Whether the actor is started again is for its home to say, if that is alive and soon answers.
+    fn tell_of_death(&self, watch: Watch) {
+        let (at, exit) = (watch.at, Exit::NodeDead(watch.node));
+        let home = self.service(at.home).filter(|_| self.membership.is_living(at.home));
+        let (Some(home), false) = (home, at.home == watch.node) else {
+            return tell(watch.monitor, at, at.epoch, exit, false);
+        };
+        self.system.runtime().spawn(async move {
+            let (actor, node) = (at.actor, watch.node);
+            let asked = tokio::time::timeout(DEATH_TIMEOUT, async {
+                loop {
+                    let asked = home.call(|reply| NodeMsg::Locate { actor, next: false, reply });
+                    match asked.await {
+                        Ok(Located::Ended) => return false,
+                        Ok(Located::Between(_)) => return true,
+                        Ok(Located::At(now, _)) if now != node => return true,
+                        // No answer, or the home does not know of the death yet.
+                        Ok(Located::At(..)) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+                    }
+                }
+            });
+            let restarting = asked.await.unwrap_or(false);
+            tell(watch.monitor, at, at.epoch, exit, restarting);
+        });
     }
 
     /// Asks again after a reconnect: the first request may have been lost with the connection, or

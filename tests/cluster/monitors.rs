@@ -125,7 +125,8 @@ async fn a_bystander_watches_a_child_that_has_moved() {
     let host = hosts.iter_mut().find(|host| host.pid() == first).unwrap();
     let dead = host.id;
     host.kill();
-    assert_eq!(down(&mut downs).await.0.exit, Exit::NodeDead(dead));
+    let (told, _) = down(&mut downs).await;
+    assert_eq!((told.exit, told.restarting), (Exit::NodeDead(dead), true));
     let (second, epoch) = child.call(Msg::Where).within(PATIENCE).await.unwrap();
     assert!(second != first && epoch == Epoch(2));
     let mut downs = watch(&old, 0);

@@ -1,4 +1,4 @@
-//! Names in the whole cluster (NA-1 to NA-3; DI-1 to DI-4 have their tests beside the code).
+//! Names in the whole cluster (NR-1 to NR-3; DI-1 to DI-4 have their tests beside the code).
 
 use futures::future::join_all;
 use mobula::actors::NameError;
@@ -70,7 +70,7 @@ async fn what_cannot_be_a_name_is_refused() {
     assert!(matches!(refused, Err(NameError::Unfit(..))), "{refused:?}");
 }
 
-/// NA-2, NA-3.
+/// NR-2, NR-3.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_ends_with_its_run_or_when_it_is_given_up_and_is_free_again() {
     let nodes = cluster(2, |_, builder| builder.host::<Puppet>()).await;
@@ -98,7 +98,7 @@ async fn a_name_ends_with_its_run_or_when_it_is_given_up_and_is_free_again() {
     assert_eq!(late.unwrap_err(), NameError::Ended("late".into()));
 }
 
-/// NA-1.
+/// NR-1.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_registrations_at_once_on_all_nodes_exactly_one_succeeds() {
     let nodes = cluster(3, |_, builder| builder).await;
