@@ -6,8 +6,9 @@
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -46,6 +47,41 @@ pub trait Answer: Send + Sync {
 /// Called once with the end of a watched run.
 pub type OnDown = Box<dyn FnOnce(Down) + Send>;
 
+/// Whom to tell of the end of the present run.
+pub struct Monitor {
+    /// What is called.
+    pub on_down: OnDown,
+    /// Dead when nobody wants to know any more; `None` for a watcher that lasts.
+    pub watcher: Option<Weak<()>>,
+}
+
+impl Monitor {
+    /// One whose watcher lasts.
+    pub fn new(on_down: impl FnOnce(Down) + Send + 'static) -> Self {
+        Self { on_down: Box::new(on_down), watcher: None }
+    }
+
+    /// Whether nobody wants to know any more.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
+    }
+
+    /// Tells it. What is wrong with a watcher's code is no concern of whoever calls this.
+    pub fn tell(self, down: Down) {
+        let (actor, on_down) = (down.actor, self.on_down);
+        if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
+            tracing::warn!(%actor, "a monitor panicked");
+        }
+    }
+}
+
+impl fmt::Debug for Monitor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Monitor").field("watcher", &self.watcher).finish_non_exhaustive()
+    }
+}
+
 /// The node's side of references to actors elsewhere.
 pub trait Carrier: Send + Sync + 'static {
     /// This node.
@@ -62,9 +98,6 @@ pub trait Carrier: Send + Sync + 'static {
 
     /// Nobody waits for this call any more.
     fn forget(&self, call: CallId);
-
-    /// Whether the actor lives here now, so that no encoding is needed.
-    fn is_here(&self, actor: ActorId) -> bool;
 
     /// The address with the whereabouts that are known now, for whoever is given it.
     fn present(&self, to: &Address) -> Address {
@@ -98,8 +131,8 @@ pub trait Carrier: Send + Sync + 'static {
     /// Answers a call that waits on another node.
     fn reply(&self, call: CallId, answer: Result<Outgoing, CallError>);
 
-    /// Calls `on_down` once when the run at `to` ends; at once if there is none.
-    fn monitor(&self, to: &Address, on_down: OnDown);
+    /// Tells `monitor` once when the present run at `to` ends; at once if there is none.
+    fn monitor(&self, to: &Address, monitor: Monitor);
 
     /// Asks the actor at `to` to end.
     fn stop(&self, to: &Address, exit: Exit, kill: bool);

@@ -28,8 +28,8 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::actor::Restart;
+use crate::carrier::Monitor;
 pub use crate::cell::control::Control;
-pub(crate) use crate::cell::ending::Monitor;
 use crate::engine::Engine;
 pub(crate) use crate::envelope::Envelope;
 use crate::error::Why;

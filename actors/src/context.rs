@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 use tokio::task::{AbortHandle, JoinHandle};
 
 use crate::actor::Actor;
-use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::carrier::Monitor;
+use crate::cell::{Cell, Control, Envelope, Signal};
 use crate::checkpoint::Checkpointing;
 use crate::delivery::Knock;
 use crate::engine::Engine;

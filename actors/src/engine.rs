@@ -197,6 +197,11 @@ impl Engine {
         reference.cloned().ok_or_else(|| NameError::OtherProtocol(name.into()))
     }
 
+    /// Takes a name from `actor`, if it has it.
+    pub fn unregister(&self, name: &str, actor: ActorId) {
+        self.forget_names(actor, vec![name.to_owned()]);
+    }
+
     pub(crate) fn forget_names(&self, actor: ActorId, names: Vec<String>) {
         if names.is_empty() {
             return;

@@ -148,4 +148,13 @@ pub enum NameError {
     /// The actor had already ended.
     #[error("the actor to be named {0:?} has ended")]
     Ended(String),
+    /// It is empty, or too long, or what it was to stand for is no actor.
+    #[error("{0:?} cannot be a name: {1}")]
+    Unfit(String, &'static str),
+    /// The node has as many names as it may have.
+    #[error("{0:?} would be one name too many: give up some of this node's {1}")]
+    TooMany(String, usize),
+    /// The nodes that keep the name did not answer in time.
+    #[error("the nodes that keep the name {0:?} did not answer in time; try again")]
+    Unreachable(String),
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Weak};
 use tokio::sync::oneshot;
 
 use crate::actor::{Actor, Shutdown, Spec};
-use crate::cell::{Control, Monitor};
+use crate::carrier::Monitor;
+use crate::cell::Control;
 use crate::context::Context;
 use crate::error::SpawnError;
 use crate::exit::Exit;
@@ -154,7 +155,7 @@ impl Family {
 impl Kin {
     async fn end(self) {
         let (told, mut gone) = oneshot::channel::<()>();
-        self.control.monitor(Box::new(move |_| drop(told)));
+        self.control.monitor(Monitor::new(move |_| drop(told)));
         match self.shutdown {
             Shutdown::Brutal => self.control.kill(Exit::Killed),
             Shutdown::Infinity => self.control.stop(Exit::Shutdown),

@@ -17,7 +17,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use thiserror::Error;
 
-use crate::cell::{Cell, Monitor};
+use crate::carrier::Monitor;
+use crate::cell::Cell;
 use crate::engine::Engine;
 use crate::error::NameError;
 pub use crate::group::balance::{Balance, ByKey, LeastLoaded, Members, RoundRobin};

@@ -15,8 +15,8 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::Call;
-use crate::carrier::{Address, Carrier, Inbound, Inbox, OnDown};
-use crate::cell::{Cell, Control, Envelope, Monitor, Signal};
+use crate::carrier::{Address, Carrier, Inbound, Inbox, Monitor, OnDown};
+use crate::cell::{Cell, Control, Envelope, Signal};
 use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
@@ -153,10 +153,11 @@ impl<M: Send + 'static> ActorRef<M> {
         self.watch(Monitor { on_down, watcher: None });
     }
 
-    pub(crate) fn watch(&self, monitor: Monitor) {
+    /// As [`ActorRef::on_down`], for a watcher that may lose interest.
+    pub fn watch(&self, monitor: Monitor) {
         match &self.0 {
             Route::Here(cell) => cell.watch(monitor),
-            Route::There(remote) => remote.carrier.monitor(&remote.address, monitor.on_down),
+            Route::There(remote) => remote.carrier.monitor(&remote.address, monitor),
             Route::Via(router) => router.nowhere().watch(monitor),
         }
     }
@@ -205,13 +206,25 @@ impl<M: Protocol> ActorRef<M> {
         let engine = engine.clone();
         Self(Route::There(Arc::new(Remote { address, carrier, engine, encode: encode::<M> })))
     }
+
+    /// Where the actor is, for a directory: from here on other nodes can reach it. `None` for the
+    /// address of a group, which stays on its node.
+    #[must_use]
+    pub fn address(&self, carrier: &Arc<dyn Carrier>) -> Option<Address> {
+        let node = carrier.node();
+        match &self.0 {
+            Route::Here(cell) => {
+                cell.engine().export(cell);
+                Some(Address { actor: cell.id(), epoch: cell.epoch(), node, home: node })
+            }
+            Route::There(remote) => Some(carrier.present(&remote.address)),
+            Route::Via(_) => None,
+        }
+    }
 }
 
 impl<M: Send + 'static> Remote<M> {
     fn here(&self) -> Option<Arc<Cell<M>>> {
-        if !self.carrier.is_here(self.address.actor) {
-            return None;
-        }
         let inbound = self.engine.exported(self.address.actor)?;
         inbound.as_any().downcast_ref::<Exported<M>>().map(|exported| exported.0.clone())
     }
@@ -280,17 +293,9 @@ impl<M: Protocol> Serialize for ActorRef<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let wire = with_encoding(|context| {
             let here = context.carrier.node();
-            let address = match &self.0 {
-                Route::Here(cell) => {
-                    cell.engine().export(cell);
-                    Address { actor: cell.id(), epoch: cell.epoch(), node: here, home: here }
-                }
-                Route::There(remote) => context.carrier.present(&remote.address),
-                Route::Via(_) => {
-                    let text = "a group's address stays on its node: send a member's";
-                    return Err(Why::Incompatible(text.into()));
-                }
-            };
+            let address = self.address(&context.carrier).ok_or_else(|| {
+                Why::Incompatible("a group's address stays on its node: send a member's".into())
+            })?;
             let elsewhere = |node| (node != here).then_some(node);
             Ok(WireAddress {
                 actor: address.actor,

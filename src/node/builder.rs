@@ -235,9 +235,10 @@ fn assemble(
     let placer = Arc::new(Placer::new(cluster.clone()));
     let handle = system.runtime();
     let tasks = [
-        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_time().await })),
-        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_connected().await })),
-        handle.spawn(keep(cluster.clone(), |c| async move { c.keep_books().await })),
+        handle.spawn(cluster.clone().keep_time()),
+        handle.spawn(cluster.clone().keep_connected()),
+        handle.spawn(cluster.clone().keep_books()),
+        handle.spawn(cluster.clone().keep_names()),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {
@@ -248,10 +249,6 @@ fn assemble(
         cluster: Some(Clustered { cluster, placer, tasks }),
         runtime: Mutex::new(runtime),
     }))
-}
-
-async fn keep<F: Future<Output = ()>>(cluster: Arc<Cluster>, body: impl FnOnce(Arc<Cluster>) -> F) {
-    body(cluster).await;
 }
 
 /// Unix time in milliseconds: larger than any boot of this key, as long as the clock goes forward
@@ -283,8 +280,8 @@ impl Clustered {
         })
     }
 
-    pub(super) async fn dismiss_guests(&self) {
-        self.cluster.dismiss_guests().await;
+    pub(super) async fn dismiss_hosted(&self) {
+        self.cluster.dismiss_hosted().await;
     }
 
     pub(super) async fn leave(&self) {
@@ -319,28 +316,25 @@ impl Node {
     /// This life of this node; `None` for a node on its own.
     #[must_use]
     pub fn id(&self) -> Option<NodeId> {
-        self.0.cluster.as_ref().map(|clustered| clustered.cluster.id)
+        self.cluster().map(|cluster| cluster.id)
     }
 
     /// Where others can join it, `/ip4/…/tcp/…/p2p/…`.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
-        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
-        cluster.and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
+        self.cluster().and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
     }
 
     /// What happened at the node's door and on its connections so far.
     #[must_use]
     pub fn counts(&self) -> Counts {
-        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
-        cluster.and_then(|cluster| cluster.net(Net::counts)).unwrap_or_default()
+        self.cluster().and_then(|cluster| cluster.net(Net::counts)).unwrap_or_default()
     }
 
     /// The nodes it knows, itself first. Empty for a node on its own.
     #[must_use]
     pub fn members(&self) -> Vec<Member> {
-        let cluster = self.0.cluster.as_ref().map(|clustered| &clustered.cluster);
-        cluster.map(|cluster| cluster.membership.members()).unwrap_or_default()
+        self.cluster().map(|cluster| cluster.membership.members()).unwrap_or_default()
     }
 
     /// The nodes that another node knows, itself first.
@@ -348,7 +342,7 @@ impl Node {
     /// # Errors
     /// As for every call.
     pub async fn members_of(&self, node: NodeId) -> Result<Vec<Member>, CallError> {
-        let service = self.0.cluster.as_ref().and_then(|c| c.cluster.service(node));
+        let service = self.cluster().and_then(|cluster| cluster.service(node));
         let no_cluster = CallError::Rejected(mobula_actors::Why::NoRoute);
         let service = service.ok_or(no_cluster)?;
         service.call(|reply| NodeMsg::Members { reply }).await
@@ -360,8 +354,7 @@ impl Node {
     /// # Cancel safety
     /// Nothing is lost by dropping it.
     pub async fn until(&self, timeout: Duration, enough: impl Fn(&[Member]) -> bool) -> bool {
-        let Some(clustered) = &self.0.cluster else { return enough(&[]) };
-        let cluster = &clustered.cluster;
+        let Some(cluster) = self.cluster() else { return enough(&[]) };
         let seen = async {
             loop {
                 let changed = cluster.changed.notified();
@@ -372,5 +365,9 @@ impl Node {
             }
         };
         tokio::time::timeout(timeout, seen).await.is_ok()
+    }
+
+    pub(super) fn cluster(&self) -> Option<&Arc<Cluster>> {
+        self.0.cluster.as_ref().map(|clustered| &clustered.cluster)
     }
 }

@@ -1,4 +1,4 @@
-//! Hands the states of guests over to their homes (J-4 of `hosting`).
+//! Hands the states of hosted actors over to their homes (J-4 of `hosting`).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use super::service::NodeMsg;
 /// How long a home may take to say that it holds a checkpoint.
 pub const CHECKPOINT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The state of a guest, on its way to its home.
+/// The state of a hosted actor, on its way to its home.
 pub(super) struct Checkpoint {
     pub(super) actor: ActorId,
     pub(super) epoch: Epoch,
@@ -33,12 +33,12 @@ impl Cluster {
         {
             let mut running = self.hosting.running();
             // A run that is just starting is not in the table yet; it has time for another one.
-            let Some(guest) = running.get_mut(&actor) else { return };
-            if guest.sending {
-                guest.waiting = Some(checkpoint);
+            let Some(hosted) = running.get_mut(&actor) else { return };
+            if hosted.sending {
+                hosted.waiting = Some(checkpoint);
                 return;
             }
-            guest.sending = true;
+            hosted.sending = true;
         }
         let runtime = self.system.runtime().clone();
         runtime.spawn(async move {
@@ -46,9 +46,9 @@ impl Cluster {
             while let Some(checkpoint) = next.take() {
                 self.send_checkpoint(home, checkpoint).await;
                 let mut running = self.hosting.running();
-                let Some(guest) = running.get_mut(&actor) else { return };
-                next = guest.waiting.take();
-                guest.sending = next.is_some();
+                let Some(hosted) = running.get_mut(&actor) else { return };
+                next = hosted.waiting.take();
+                hosted.sending = next.is_some();
             }
         });
     }

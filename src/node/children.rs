@@ -11,22 +11,28 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
+use mobula_actors::carrier::{Address, Monitor};
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 use mobula_actors::spawner::{Notice, Watch};
-use mobula_actors::{Exit, Reply, Why};
+use mobula_actors::{Down, Exit, Reply, Restart, SpawnError, Why};
 use serde::{Deserialize, Serialize};
 
 use super::cluster::Cluster;
 use super::routes::Route;
+use super::service::NodeMsg;
 
 /// Nodes that wait to hear where one child is; beyond it they ask again later.
 pub const WAITING_MAX: usize = 1_024;
+/// Portable actors that a node can be the home of at the same time.
+pub const CHILDREN_MAX: usize = 1_048_576;
 
 /// Where an actor is, in the words of its home.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Located {
     At(NodeId, Epoch),
     Ended,
+    /// This run was the last so far, and another one is to come.
+    Between(Epoch),
 }
 
 #[derive(Default)]
@@ -34,28 +40,113 @@ pub(super) struct Children(Mutex<HashMap<ActorId, Child>>);
 
 struct Child {
     epoch: Epoch,
-    /// The node of the present run; `None` between runs.
+    /// The node of the present run; `None` between runs, and while one starts.
     node: Option<NodeId>,
+    starting: bool,
     /// The newest run that is known to have ended.
     ended: Epoch,
     watch: Option<Arc<dyn Watch>>,
-    waiting: Vec<Reply<Located>>,
+    restart: Restart,
+    /// What its last end said.
+    restarting: bool,
+    waiting: Vec<Waiting>,
+    monitors: Vec<Monitor>,
+}
+
+struct Waiting {
+    /// Waits for the next run, whatever becomes of this one.
+    next: bool,
+    reply: Reply<Located>,
+}
+
+/// Those who hear that a run is over.
+struct Told {
+    waiting: Vec<Waiting>,
+    monitors: Vec<Monitor>,
+}
+
+impl Child {
+    fn new(epoch: Epoch, restart: Restart) -> Self {
+        Self {
+            epoch,
+            node: None,
+            starting: true,
+            ended: Epoch(0),
+            watch: None,
+            restart,
+            restarting: true,
+            waiting: Vec::new(),
+            monitors: Vec::new(),
+        }
+    }
+
+    /// No run goes on or starts.
+    fn pause(&mut self, restarting: bool) -> Told {
+        (self.starting, self.restarting) = (false, restarting);
+        let waiting = self.waiting.extract_if(.., |waiting| !waiting.next).collect();
+        Told { waiting, monitors: std::mem::take(&mut self.monitors) }
+    }
+
+    /// Another run starts. Returns the last one, and who watched it, if its end was not told.
+    fn make_way(&mut self, epoch: Epoch) -> (Epoch, Vec<Monitor>) {
+        let last = self.epoch;
+        (self.node, self.starting, self.epoch) = (None, true, last.max(epoch));
+        let watched = if last < epoch { std::mem::take(&mut self.monitors) } else { Vec::new() };
+        (last, watched)
+    }
+
+    /// No run will follow.
+    fn end(self, actor: ActorId, exit: Exit) {
+        let Self { epoch, waiting, monitors, .. } = self;
+        let down = Down { actor, epoch, exit, restarting: false };
+        Told { waiting, monitors }.tell(Located::Ended, &down);
+    }
+
+    /// Takes out the monitors nobody waits for, each time the list would grow.
+    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
+        if self.monitors.len() < self.monitors.capacity() {
+            return Vec::new();
+        }
+        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
+    }
+}
+
+impl Told {
+    fn tell(self, located: Located, down: &Down) {
+        answer(self.waiting, located);
+        self.monitors.into_iter().for_each(|monitor| monitor.tell(down.clone()));
+    }
+}
+
+fn answer(waiting: Vec<Waiting>, located: Located) {
+    waiting.into_iter().for_each(|waiting| waiting.reply.send(located));
 }
 
 impl Children {
     /// A run of a child has been ordered.
-    pub(super) fn ordered(&self, actor: ActorId, epoch: Epoch, watch: Option<Arc<dyn Watch>>) {
+    ///
+    /// # Errors
+    /// The node has as many children as it may have; nothing has changed.
+    pub(super) fn ordered(
+        &self,
+        actor: ActorId,
+        epoch: Epoch,
+        restart: Restart,
+        watch: Option<Arc<dyn Watch>>,
+    ) -> Result<(), SpawnError> {
         let mut children = self.children();
-        let child = children.entry(actor).or_insert_with(|| Child {
-            epoch,
-            node: None,
-            ended: Epoch(0),
-            watch: None,
-            waiting: Vec::new(),
-        });
-        child.epoch = child.epoch.max(epoch);
-        child.node = None;
+        if children.len() >= CHILDREN_MAX && !children.contains_key(&actor) {
+            let text = "of portable actors, a node can be the home of";
+            return Err(SpawnError::Refused(format!("{text} {CHILDREN_MAX}, and this one is")));
+        }
+        let child = children.entry(actor).or_insert_with(|| Child::new(epoch, restart));
+        let (last, monitors) = child.make_way(epoch);
         child.watch = watch;
+        drop(children);
+        let exit = Exit::Fenced(epoch);
+        let down = Down { actor, epoch: last, exit, restarting: true };
+        Told { waiting: Vec::new(), monitors }.tell(Located::Between(last), &down);
+        Ok(())
     }
 
     /// A run has come to life. False if it is older than another one, or has ended meanwhile.
@@ -65,11 +156,12 @@ impl Children {
         if child.epoch != epoch {
             return false;
         }
+        child.starting = false;
         if child.ended < epoch {
             child.node = Some(node);
             let waiting = std::mem::take(&mut child.waiting);
             drop(children);
-            waiting.into_iter().for_each(|reply| reply.send(Located::At(node, epoch)));
+            answer(waiting, Located::At(node, epoch));
         }
         true
     }
@@ -77,18 +169,27 @@ impl Children {
     /// A run did not come to life. An actor that never was alive, or that nobody starts again, is
     /// none.
     pub(super) fn not_started(&self, actor: ActorId, epoch: Epoch) {
-        let never =
-            |child: &Child| child.epoch == epoch && (child.watch.is_none() || epoch <= Epoch(1));
-        if self.children().get(&actor).is_some_and(never) {
-            self.forget(actor);
+        let mut children = self.children();
+        let child = children.get_mut(&actor).filter(|child| child.epoch == epoch);
+        let Some(child) = child else { return };
+        if child.watch.is_none() || epoch <= Epoch(1) {
+            drop(children);
+            return self.forget(actor);
         }
+        let told = child.pause(true);
+        drop(children);
+        told.tell(
+            Located::Between(epoch),
+            &Down { actor, epoch, exit: Exit::NoProc, restarting: true },
+        );
     }
 
     /// There will be no more runs.
     pub(super) fn forget(&self, actor: ActorId) {
         let child = self.children().remove(&actor);
-        let waiting = child.map(|child| child.waiting).unwrap_or_default();
-        waiting.into_iter().for_each(|reply| reply.send(Located::Ended));
+        if let Some(child) = child {
+            child.end(actor, Exit::NoProc);
+        }
     }
 
     /// Where a child is; `None` if it is not a child of this node.
@@ -98,41 +199,68 @@ impl Children {
         Some(child.node.map(|node| (node, child.epoch)).ok_or(Why::NoRoute))
     }
 
-    /// Answers when it is known where the child is.
-    pub(super) fn locate(&self, actor: ActorId, reply: Reply<Located>) {
+    /// Watches the present run of a child, or the one that starts; `monitor` hears at once if there
+    /// is neither.
+    ///
+    /// # Errors
+    /// The monitor: it is no child of this node.
+    pub(super) fn monitor(&self, actor: ActorId, monitor: Monitor) -> Result<(), Monitor> {
         let mut children = self.children();
-        let answer = match children.get_mut(&actor) {
+        let Some(child) = children.get_mut(&actor) else { return Err(monitor) };
+        if child.starting || child.node.is_some() {
+            let forgotten = child.forgotten_monitors();
+            child.monitors.push(monitor);
+            drop(children);
+            drop(forgotten);
+            return Ok(());
+        }
+        let (epoch, restarting) = (child.epoch, child.restarting);
+        drop(children);
+        monitor.tell(Down { actor, epoch, exit: Exit::NoProc, restarting });
+        Ok(())
+    }
+
+    /// Answers when it is known where the child is. One between two runs is nowhere; with `next`,
+    /// that is no answer.
+    pub(super) fn locate(&self, actor: ActorId, next: bool, reply: Reply<Located>) {
+        let mut children = self.children();
+        let located = match children.get_mut(&actor) {
             None => Located::Ended,
             Some(Child { node: Some(node), epoch, .. }) => Located::At(*node, *epoch),
+            Some(child) if !next && !child.starting => Located::Between(child.epoch),
             Some(child) => {
-                child.waiting.retain(|reply| !reply.is_abandoned());
+                child.waiting.retain(|waiting| !waiting.reply.is_abandoned());
                 if child.waiting.len() < WAITING_MAX {
-                    child.waiting.push(reply);
+                    child.waiting.push(Waiting { next, reply });
                 }
                 return;
             }
         };
         drop(children);
-        reply.send(answer);
+        reply.send(located);
     }
 
     /// Takes note of an end; the watch is to be told if there is one (H-2, H-3).
-    fn ended(&self, actor: ActorId, epoch: Epoch) -> Option<Arc<dyn Watch>> {
+    fn ended(&self, actor: ActorId, epoch: Epoch, exit: &Exit) -> Option<Arc<dyn Watch>> {
         let mut children = self.children();
         let child = children.get_mut(&actor)?;
         if epoch < child.epoch || child.ended >= epoch {
             return None;
         }
+        let Some(watch) = child.watch.clone() else {
+            // Nobody starts it again.
+            let child = children.remove(&actor)?;
+            drop(children);
+            child.end(actor, exit.clone());
+            return None;
+        };
         child.ended = epoch;
         child.node = None;
-        if child.watch.is_none() {
-            // Nobody starts it again.
-            let waiting = children.remove(&actor).map(|child| child.waiting).unwrap_or_default();
-            drop(children);
-            waiting.into_iter().for_each(|reply| reply.send(Located::Ended));
-            return None;
-        }
-        child.watch.clone()
+        let restarting = child.restart.after(exit);
+        let told = child.pause(restarting);
+        drop(children);
+        told.tell(Located::Between(epoch), &Down { actor, epoch, exit: exit.clone(), restarting });
+        Some(watch)
     }
 
     fn watch_of(&self, actor: ActorId, epoch: Epoch) -> Option<Arc<dyn Watch>> {
@@ -154,7 +282,7 @@ impl Children {
 impl Cluster {
     /// A run of a child has ended, wherever it was.
     pub(super) fn child_ended(&self, actor: ActorId, epoch: Epoch, exit: Exit) {
-        if let Some(watch) = self.children.ended(actor, epoch) {
+        if let Some(watch) = self.children.ended(actor, epoch, &exit) {
             watch.notice(Notice::Ended { actor, epoch, exit });
         }
         self.changed.notify_waiters();
@@ -181,23 +309,113 @@ impl Cluster {
     }
 
     /// Asks an actor's home where it is, and remembers the answer.
-    pub(super) fn locate(&self, to: mobula_actors::carrier::Address) {
+    pub(super) fn locate(&self, to: Address) {
         if to.home == self.id || !self.locating(to.actor) {
             return;
         }
         let (Some(cluster), Some(home)) = (self.arc(), self.service(to.home)) else { return };
         self.system.runtime().spawn(async move {
             let actor = to.actor;
-            let asked = home.call(|reply| super::service::NodeMsg::Locate { actor, reply }).await;
+            let asked = home.call(|reply| NodeMsg::Locate { actor, next: true, reply }).await;
             match asked {
                 Ok(Located::At(node, epoch)) => {
                     cluster.routes().learn(actor, Route::At(node, epoch));
                 }
                 Ok(Located::Ended) => cluster.routes().learn(actor, Route::Ended),
+                // An answer to another question.
+                Ok(Located::Between(_)) => {}
                 Err(why) => tracing::debug!(%actor, %why, "an actor's home did not answer"),
             }
             cluster.located(actor);
             cluster.changed.notify_waiters();
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::{Receiver, TryRecvError, channel};
+
+    use mobula_actors::id::PeerKey;
+
+    use super::*;
+
+    const NODE: NodeId = NodeId { key: PeerKey([1; 32]), boot: 1 };
+
+    fn actor(number: u64) -> ActorId {
+        ActorId { origin: 1, number }
+    }
+
+    struct Supervised;
+
+    impl Watch for Supervised {
+        fn notice(&self, _: Notice) {}
+    }
+
+    fn order(children: &Children, epoch: u64) {
+        let watch: Arc<dyn Watch> = Arc::new(Supervised);
+        children.ordered(actor(1), Epoch(epoch), Restart::Transient, Some(watch)).unwrap();
+    }
+
+    fn watched(children: &Children) -> Receiver<Down> {
+        let (told, downs) = channel();
+        children.monitor(actor(1), Monitor::new(move |down| drop(told.send(down)))).unwrap();
+        downs
+    }
+
+    /// H-2, H-3: and a monitor hears of the run that it was set on.
+    #[test]
+    fn the_end_of_a_run_is_told_once_and_that_of_an_older_one_to_nobody() {
+        let children = Children::default();
+        order(&children, 1);
+        let starting = watched(&children);
+        assert!(children.started(actor(1), Epoch(1), NODE));
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Killed).is_some());
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Killed).is_none());
+        let down = Down { actor: actor(1), epoch: Epoch(1), exit: Exit::Killed, restarting: true };
+        assert_eq!(starting.recv().as_ref(), Ok(&down));
+
+        let between = watched(&children).recv().unwrap();
+        assert_eq!((between.exit, between.restarting), (Exit::NoProc, true));
+
+        order(&children, 2);
+        let second = watched(&children);
+        assert!(children.ended(actor(1), Epoch(1), &Exit::Normal).is_none());
+        assert!(children.started(actor(1), Epoch(2), NODE));
+        assert_eq!(second.try_recv(), Err(TryRecvError::Empty));
+        assert!(children.ended(actor(1), Epoch(2), &Exit::Normal).is_some());
+        let done = Down { epoch: Epoch(2), exit: Exit::Normal, restarting: false, ..down };
+        assert_eq!(second.recv(), Ok(done));
+    }
+
+    #[test]
+    fn whoever_watches_a_run_that_is_given_up_for_a_newer_one_hears_of_that() {
+        let children = Children::default();
+        order(&children, 1);
+        assert!(children.started(actor(1), Epoch(1), NODE));
+        let first = watched(&children);
+        order(&children, 2);
+        let exit = Exit::Fenced(Epoch(2));
+        let down = Down { actor: actor(1), epoch: Epoch(1), exit, restarting: true };
+        assert_eq!(first.recv(), Ok(down));
+        let second = watched(&children);
+        children.forget(actor(1));
+        let gone = Exit::NoProc;
+        let down = Down { actor: actor(1), epoch: Epoch(2), exit: gone, restarting: false };
+        assert_eq!(second.recv(), Ok(down));
+    }
+
+    #[test]
+    fn a_home_has_so_many_children_and_refuses_the_next() {
+        let children = Children::default();
+        let order = |number| children.ordered(actor(number), Epoch(1), Restart::Temporary, None);
+        for number in 0..CHILDREN_MAX as u64 {
+            order(number).unwrap();
+        }
+        assert!(matches!(order(CHILDREN_MAX as u64), Err(SpawnError::Refused(_))));
+        // Another run of one that is there takes no more room.
+        order(0).unwrap();
+        children.forget(actor(0));
+        order(CHILDREN_MAX as u64).unwrap();
     }
 }

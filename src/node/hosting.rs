@@ -32,11 +32,11 @@ const TELL_AGAIN: Duration = Duration::from_millis(200);
 
 pub(super) struct Hosting {
     books: Mutex<Books>,
-    running: Mutex<HashMap<ActorId, Guest>>,
+    running: Mutex<HashMap<ActorId, HostedRun>>,
     labels: Vec<String>,
     kinds: Vec<String>,
     address: OnceLock<String>,
-    /// The node is leaving: its guests end with it, and their homes start them elsewhere.
+    /// The node is leaving: its hosted actors end with it, and their homes start them elsewhere.
     leaving: AtomicBool,
 }
 
@@ -46,7 +46,7 @@ struct Books {
     version: u64,
 }
 
-pub(super) struct Guest {
+pub(super) struct HostedRun {
     /// `None` while it starts.
     control: Option<Arc<dyn Control>>,
     /// How it is to end, said while it starts, and whether by a kill.
@@ -86,7 +86,7 @@ impl Hosting {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn running(&self) -> MutexGuard<'_, HashMap<ActorId, Guest>> {
+    pub(super) fn running(&self) -> MutexGuard<'_, HashMap<ActorId, HostedRun>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -101,7 +101,7 @@ pub(super) struct Commission {
     pub(super) reservation: u128,
 }
 
-/// A commission that has its room and its place among the guests.
+/// A commission that has its room and its place among the hosted.
 pub(super) struct Admitted {
     commission: Commission,
     /// The cell of its last run.
@@ -126,7 +126,7 @@ impl Drop for Unhosted<'_> {
         self.cluster.release(actor, epoch);
         match self.request.previous.as_ref().and_then(|child| child.control()) {
             Some(control) => self.cluster.settle(actor, epoch, self.supervised, control),
-            None => self.cluster.strike_guest(actor, epoch),
+            None => self.cluster.strike_hosted(actor, epoch),
         }
     }
 }
@@ -147,23 +147,12 @@ impl Cluster {
             return Err("the node is leaving".into());
         }
         let now = self.membership.now();
-        let verdict = {
-            let mut books = hosting.books();
-            books.version += 1;
-            books.ledger.reserve(now, reservation, actor, epoch, demand)
-        };
-        self.publish();
-        Ok(verdict)
+        Ok(self.book(|ledger| ledger.reserve(now, reservation, actor, epoch, demand)))
     }
 
     /// Gives up a reservation that will not be started.
     pub(super) fn cancel(&self, reservation: u128) {
-        {
-            let mut books = self.hosting.books();
-            books.version += 1;
-            books.ledger.cancel(reservation);
-        }
-        self.publish();
+        self.book(|ledger| ledger.cancel(reservation));
     }
 
     /// Takes up what was reserved: from here on it can be told to end.
@@ -175,9 +164,9 @@ impl Cluster {
         let opened = self.hosting.books().ledger.start(now, *reservation);
         opened.map_err(|why| SpawnError::Refused(why.to_string()))?;
         let (home, sending, waiting) = (*home, false, None);
-        let guest =
-            Guest { control: None, doom: None, retired: false, home, epoch, sending, waiting };
-        self.hosting.running().insert(actor, guest);
+        let hosted =
+            HostedRun { control: None, doom: None, retired: false, home, epoch, sending, waiting };
+        self.hosting.running().insert(actor, hosted);
         Ok(Admitted { commission, previous })
     }
 
@@ -206,14 +195,14 @@ impl Cluster {
         epoch: Epoch,
     ) -> Result<Option<Arc<dyn Control>>, SpawnError> {
         let mut running = self.hosting.running();
-        let Some(guest) = running.get(&actor) else { return Ok(None) };
-        if guest.epoch >= epoch {
-            return Err(SpawnError::Start(Exit::Fenced(guest.epoch)));
+        let Some(hosted) = running.get(&actor) else { return Ok(None) };
+        if hosted.epoch >= epoch {
+            return Err(SpawnError::Start(Exit::Fenced(hosted.epoch)));
         }
         let books = self.hosting.books();
-        let over = !books.ledger.is_running(actor, guest.epoch);
+        let over = !books.ledger.is_running(actor, hosted.epoch);
         drop(books);
-        let control = guest.control.clone();
+        let control = hosted.control.clone();
         if let Some(control) = control.as_ref().filter(|control| over && !control.has_ended()) {
             return Ok(Some(control.clone()));
         }
@@ -229,35 +218,39 @@ impl Cluster {
     /// Enters a run that lives.
     fn settle(&self, actor: ActorId, epoch: Epoch, supervised: bool, control: Arc<dyn Control>) {
         let mut running = self.hosting.running();
-        let Some(guest) = running.get_mut(&actor).filter(|guest| guest.epoch == epoch) else {
+        let Some(hosted) = running.get_mut(&actor).filter(|hosted| hosted.epoch == epoch) else {
             // A newer run has taken its place while it started (J-2).
             drop(running);
             control.kill(Exit::Fenced(epoch.next()));
             return control.retire();
         };
-        guest.control = Some(control.clone());
-        let doom = guest.doom.take();
+        hosted.control = Some(control.clone());
+        let doom = hosted.doom.take();
         // One that nobody starts again may have ended before it was entered.
         let over = !supervised && !self.hosting.books().ledger.is_running(actor, epoch);
-        if over || guest.retired {
+        if over || hosted.retired {
             running.remove(&actor);
             control.retire();
         }
         drop(running);
-        match doom {
-            Some((exit, true)) => control.kill(exit),
-            Some((exit, false)) => control.stop(exit),
-            None => {}
+        if let Some((exit, kill)) = doom {
+            end(&*control, exit, kill);
         }
     }
 
     fn release(&self, actor: ActorId, epoch: Epoch) {
-        {
+        self.book(|ledger| ledger.release(actor, epoch));
+    }
+
+    /// Changes the books, and tells the others.
+    fn book<R>(&self, change: impl FnOnce(&mut Ledger) -> R) -> R {
+        let changed = {
             let mut books = self.hosting.books();
             books.version += 1;
-            books.ledger.release(actor, epoch);
-        }
+            change(&mut books.ledger)
+        };
         self.publish();
+        changed
     }
 
     /// Tells the others what this node has.
@@ -280,56 +273,49 @@ impl Cluster {
     }
 
     /// Frees what was reserved and not started in time.
-    pub(super) async fn keep_books(&self) {
+    pub(super) async fn keep_books(self: Arc<Self>) {
         let mut interval = tokio::time::interval(Duration::from_secs(1));
         loop {
             interval.tick().await;
             let now = self.membership.now();
-            let expired = {
-                let mut books = self.hosting.books();
-                let expired = books.ledger.expire(now);
-                books.version += u64::from(expired > 0);
-                expired
-            };
+            let expired = self.hosting.books().ledger.expire(now);
             if expired > 0 {
-                self.publish();
+                self.book(|_| {});
             }
         }
     }
 
-    /// Ends an actor: the run `epoch` of a guest, or whatever run there is.
-    pub(super) fn end_guest(&self, actor: ActorId, epoch: Option<Epoch>, exit: Exit, kill: bool) {
+    /// Ends an actor: the run `epoch` of a hosted actor, or whatever run there is.
+    pub(super) fn end_hosted(&self, actor: ActorId, epoch: Option<Epoch>, exit: Exit, kill: bool) {
         let control = match self.hosting.running().get_mut(&actor) {
-            Some(guest) if epoch.is_some_and(|epoch| epoch != guest.epoch) => return,
-            Some(guest) if guest.control.is_none() => {
+            Some(hosted) if epoch.is_some_and(|epoch| epoch != hosted.epoch) => return,
+            Some(hosted) if hosted.control.is_none() => {
                 // What is being started ends as soon as it lives; a kill need not wait for that.
-                guest.doom.get_or_insert_with(|| (exit.clone(), kill));
+                hosted.doom.get_or_insert_with(|| (exit.clone(), kill));
                 let planted = self.engine.exported(actor).filter(|_| kill);
                 planted.map(|inbound| inbound.control())
             }
-            Some(guest) => guest.control.clone(),
-            // Not a guest, or let go of before it has ended.
+            Some(hosted) => hosted.control.clone(),
+            // Not hosted, or let go of before it has ended.
             None => {
                 let control = self.engine.exported(actor).map(|inbound| inbound.control());
                 control.filter(|control| epoch.is_none_or(|epoch| epoch == control.epoch()))
             }
         };
-        match control {
-            Some(control) if kill => control.kill(exit),
-            Some(control) => control.stop(exit),
-            None => {}
+        if let Some(control) = control {
+            end(&*control, exit, kill);
         }
     }
 
     /// No run after `epoch` is started on this cell.
-    pub(super) fn retire_guest(&self, actor: ActorId, epoch: Epoch) {
+    pub(super) fn retire_hosted(&self, actor: ActorId, epoch: Epoch) {
         let mut running = self.hosting.running();
-        let Some(guest) = running.get_mut(&actor).filter(|guest| guest.epoch <= epoch) else {
+        let Some(hosted) = running.get_mut(&actor).filter(|hosted| hosted.epoch <= epoch) else {
             return;
         };
-        let Some(control) = guest.control.take() else {
+        let Some(control) = hosted.control.take() else {
             // It starts: what else was said of it must not be forgotten.
-            guest.retired = true;
+            hosted.retired = true;
             return;
         };
         running.remove(&actor);
@@ -337,17 +323,17 @@ impl Cluster {
         control.retire();
     }
 
-    /// Forgets a guest whose run did not come to life.
-    fn strike_guest(&self, actor: ActorId, epoch: Epoch) {
+    /// Forgets a hosted actor whose run did not come to life.
+    fn strike_hosted(&self, actor: ActorId, epoch: Epoch) {
         let mut running = self.hosting.running();
-        if running.get(&actor).is_some_and(|guest| guest.epoch == epoch) {
+        if running.get(&actor).is_some_and(|hosted| hosted.epoch == epoch) {
             running.remove(&actor);
         }
     }
 
     /// Actors whose home is dead go on for a while, then end.
     pub(super) fn home_is_dead(&self, home: NodeId) {
-        let orphans = self.guests_of(home);
+        let orphans = self.hosted_from(home);
         let Some(cluster) = self.arc() else { return };
         if orphans.is_empty() {
             return;
@@ -356,33 +342,33 @@ impl Cluster {
             tokio::time::sleep(ORPHAN_GRACE).await;
             for (actor, epoch) in orphans {
                 tracing::warn!(%actor, %home, "an actor ends: its home is dead");
-                cluster.end_guest(actor, Some(epoch), Exit::Shutdown, false);
-                cluster.retire_guest(actor, epoch);
+                cluster.end_hosted(actor, Some(epoch), Exit::Shutdown, false);
+                cluster.retire_hosted(actor, epoch);
             }
         });
     }
 
-    fn guests_of(&self, home: NodeId) -> Vec<(ActorId, Epoch)> {
+    fn hosted_from(&self, home: NodeId) -> Vec<(ActorId, Epoch)> {
         let running = self.hosting.running();
-        let guests = running.iter().filter(|(_, guest)| guest.home == home);
-        guests.map(|(actor, guest)| (*actor, guest.epoch)).collect()
+        let hosted = running.iter().filter(|(_, hosted)| hosted.home == home);
+        hosted.map(|(actor, hosted)| (*actor, hosted.epoch)).collect()
     }
 
-    /// Ends the guests of this node, which is leaving. Their homes hear of that, and of no end that
-    /// would mean that their work is done.
-    pub(super) async fn dismiss_guests(&self) {
+    /// Ends the actors hosted by this node, which is leaving. Their homes hear of that, and of no
+    /// end that would mean that their work is done.
+    pub(super) async fn dismiss_hosted(&self) {
         self.hosting.leaving.store(true, Ordering::SeqCst);
-        let guests: Vec<_> = {
+        let hosted: Vec<_> = {
             let running = self.hosting.running();
-            running.values().filter_map(|guest| guest.control.clone()).collect()
+            running.values().filter_map(|hosted| hosted.control.clone()).collect()
         };
-        guests.iter().for_each(|control| control.stop(Exit::Shutdown));
-        if tokio::time::timeout(SHUTDOWN_DEFAULT, self.no_guests()).await.is_err() {
-            guests.iter().for_each(|control| control.kill(Exit::Killed));
+        hosted.iter().for_each(|control| control.stop(Exit::Shutdown));
+        if tokio::time::timeout(SHUTDOWN_DEFAULT, self.nothing_hosted()).await.is_err() {
+            hosted.iter().for_each(|control| control.kill(Exit::Killed));
         }
     }
 
-    async fn no_guests(&self) {
+    async fn nothing_hosted(&self) {
         loop {
             let changed = self.changed.notified();
             if self.hosting.books().ledger.counts().0 == 0 {
@@ -392,12 +378,13 @@ impl Cluster {
         }
     }
 
-    /// The others hold this node dead: its guests have been started elsewhere.
+    /// The others hold this node dead: its hosted actors have been started elsewhere.
     pub(super) fn fenced(&self) {
-        let guests: Vec<Guest> = self.hosting.running().drain().map(|(_, guest)| guest).collect();
-        for guest in guests {
-            let Some(control) = guest.control else { continue };
-            control.kill(Exit::Fenced(guest.epoch.next()));
+        let hosted: Vec<HostedRun> =
+            self.hosting.running().drain().map(|(_, hosted)| hosted).collect();
+        for hosted in hosted {
+            let Some(control) = hosted.control else { continue };
+            control.kill(Exit::Fenced(hosted.epoch.next()));
             control.retire();
         }
     }
@@ -416,7 +403,16 @@ impl Cluster {
     }
 }
 
-/// Passes what a guest says on to its home.
+/// Asks a run to end, or ends it.
+pub(super) fn end(control: &dyn Control, exit: Exit, kill: bool) {
+    if kill {
+        control.kill(exit);
+    } else {
+        control.stop(exit);
+    }
+}
+
+/// Passes what a hosted actor says on to its home.
 struct HostWatch {
     cluster: std::sync::Weak<Cluster>,
     home: NodeId,
@@ -430,12 +426,12 @@ impl Watch for HostWatch {
             Notice::Ended { actor, epoch, exit } => {
                 cluster.release(actor, epoch);
                 if !self.supervised {
-                    cluster.retire_guest(actor, epoch);
+                    cluster.retire_hosted(actor, epoch);
                 }
                 let dismissed = matches!(exit, Exit::Shutdown | Exit::Killed)
                     && cluster.hosting.leaving.load(Ordering::SeqCst);
                 if dismissed && self.home != cluster.id {
-                    cluster.retire_guest(actor, epoch);
+                    cluster.retire_hosted(actor, epoch);
                     cluster.changed.notify_waiters();
                 } else if self.home == cluster.id {
                     cluster.child_ended(actor, epoch, exit);

@@ -9,10 +9,10 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use mobula_actors::Why;
 use mobula_actors::carrier::{Carrier, Inbox};
 use mobula_actors::id::{ActorId, NodeId, PeerKey};
 use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
-use mobula_actors::{CallError, Why};
 
 use super::cluster::Cluster;
 use super::frames::{
@@ -159,9 +159,6 @@ impl Cluster {
         if head.calls.is_empty() {
             tracing::debug!(actor = %head.actor, "a cast was lost with its connection");
         }
-        let error = CallError::Rejected(Why::Unreachable);
-        for call in head.calls(self.id) {
-            self.reply(call, Err(error.clone()));
-        }
+        self.refuse(head.calls(self.id), &Why::Unreachable);
     }
 }

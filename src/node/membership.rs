@@ -8,7 +8,7 @@
 //!   anybody is told of its death.
 
 use std::collections::BTreeSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -117,6 +117,14 @@ impl Membership {
             || driven.gossip.member(node.key).is_some_and(|member| {
                 member.boot > node.boot || (member.boot == node.boot && member.state.is_gone())
             })
+    }
+
+    /// The lives that are not over, this node's own among them.
+    pub(super) fn living(&self) -> Vec<NodeId> {
+        let driven = self.driven();
+        let living = driven.gossip.members().filter(|member| !member.state.is_gone());
+        let others = living.map(|member| NodeId { key: member.key, boot: member.boot });
+        std::iter::once(self.me).chain(others).collect()
     }
 
     /// What this node knows of all nodes, itself first.
@@ -243,8 +251,9 @@ impl Cluster {
                 self.node_is_dead(NodeId { key, boot });
             }
             Event::SelfDeclaredDead { boot } => {
-                tracing::error!(me = %self.id, boot, "the others hold this node dead: it stops");
+                tracing::error!(me = %self.id, boot, "the others hold this node dead: what it hosts has ended, and it must be started again");
                 self.fenced();
+                self.registrar.fenced();
             }
             Event::Violation { from } => {
                 tracing::warn!(%from, "a member sent a malformed gossip frame: it is cut off");
@@ -252,6 +261,7 @@ impl Cluster {
             }
             _ => {}
         }
+        self.registrar.changed.notify_one();
         self.changed.notify_waiters();
     }
 
@@ -268,12 +278,15 @@ impl Cluster {
         self.granting.end(node);
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);
+        self.watched.node_is_gone(node);
+        self.registrar.node_is_gone(node);
+        self.directory.node_is_gone(node);
         self.home_is_dead(node);
         self.children_node_is_dead(node);
     }
 
     /// Steps the machine when it wants to be stepped, until the node stops.
-    pub(super) async fn keep_time(&self) {
+    pub(super) async fn keep_time(self: Arc<Self>) {
         loop {
             let next = self.membership.driven().gossip.poll_timeout();
             let rescheduled = self.membership.rescheduled.notified();
@@ -289,7 +302,7 @@ impl Cluster {
     }
 
     /// Keeps a connection to every living member, and looks for the seeds.
-    pub(super) async fn keep_connected(&self) {
+    pub(super) async fn keep_connected(self: Arc<Self>) {
         let mut interval = tokio::time::interval(REDIAL_INTERVAL);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {

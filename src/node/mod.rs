@@ -4,11 +4,13 @@
 //! ```text
 //! Node ── Engine (actors of the user)        Engine beside it (supervisors, the node's own actor)
 //!   └─ Cluster ── carrier of messages: calls, credit, routes, frames
-//!        ├─ inbound     from the network into mailboxes
+//!        ├─ outbound    from references to the network;  inbound: from there into mailboxes
 //!        ├─ membership  drives gossip: who is there
 //!        ├─ placing     starts actors where they fit;  children: where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
-//!        ├─ watches     monitors of actors elsewhere
+//!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
+//!        ├─ naming      registers and looks up names;  directory: those that this node keeps;
+//!        │              registrar: those that were registered on it
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -28,6 +30,8 @@ mod cluster;
 #[cfg(feature = "net")]
 mod credit;
 #[cfg(feature = "net")]
+mod directory;
+#[cfg(feature = "net")]
 mod frames;
 #[cfg(feature = "net")]
 mod hosting;
@@ -35,12 +39,21 @@ mod hosting;
 mod inbound;
 #[cfg(feature = "net")]
 mod membership;
+mod names;
+#[cfg(feature = "net")]
+mod naming;
+#[cfg(feature = "net")]
+mod outbound;
 #[cfg(feature = "net")]
 mod placing;
+#[cfg(feature = "net")]
+mod registrar;
 #[cfg(feature = "net")]
 mod routes;
 #[cfg(feature = "net")]
 mod service;
+#[cfg(feature = "net")]
+mod watched;
 #[cfg(feature = "net")]
 mod watches;
 
@@ -59,18 +72,21 @@ use tokio::runtime::{Builder, Handle, Runtime};
 pub use builder::{NodeBuilder, NodeError};
 #[cfg(feature = "net")]
 pub use membership::{Member, Standing};
+pub use names::{NameEnd, Registration};
 
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
 pub mod limits {
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
-    pub use super::children::WAITING_MAX;
+    pub use super::children::{CHILDREN_MAX, WAITING_MAX};
     pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
+    pub use super::directory::{NAME_BYTES_MAX, NAME_COPIES, NAMES_MAX};
     pub use super::hosting::ORPHAN_GRACE;
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
     pub use super::routes::ROUTES_MAX;
+    pub use super::watches::WATCHES_MAX;
 }
 
 /// A running node. Cheap to clone; all clones are one.
@@ -125,26 +141,6 @@ impl Node {
         let tree = supervise(&self.0.system, self.0.spawner.clone(), spec).await?;
         self.0.trees.lock().unwrap_or_else(PoisonError::into_inner).push(tree.clone());
         Ok(tree)
-    }
-
-    /// Gives an actor a name on this node until its present run ends.
-    ///
-    /// # Errors
-    /// [`NameError::Taken`] or [`NameError::Ended`]; nothing has changed.
-    pub fn register<M: Send + 'static>(
-        &self,
-        name: &str,
-        actor: &ActorRef<M>,
-    ) -> Result<(), NameError> {
-        self.0.engine.register(name, actor)
-    }
-
-    /// The actor that has a name on this node.
-    ///
-    /// # Errors
-    /// [`NameError::Unknown`] or [`NameError::OtherProtocol`].
-    pub fn lookup<M: Send + 'static>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
-        self.0.engine.lookup(name)
     }
 
     /// The group of actors with this name on this node; a new one, without members, if there is
@@ -209,7 +205,7 @@ impl Node {
         }
         #[cfg(feature = "net")]
         if let Some(clustered) = &self.0.cluster {
-            clustered.dismiss_guests().await;
+            clustered.dismiss_hosted().await;
         }
         self.0.engine.stop();
         #[cfg(feature = "net")]

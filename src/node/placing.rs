@@ -16,7 +16,7 @@ use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
 use mobula_actors::id::{ActorId, Epoch, NodeId};
-use mobula_actors::spawner::{Child, Local, Request, Site, Spawner, Started, start_here};
+use mobula_actors::spawner::{Child, Local, Order, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
 use super::cluster::{Cluster, origin_of};
@@ -62,7 +62,8 @@ impl Placer {
             return self.keep_here(&carrier, &request).await;
         }
         let (actor, epoch) = (request.order.id, request.order.epoch);
-        self.cluster.children.ordered(actor, epoch, request.order.watch.clone());
+        let Order { restart, watch, .. } = &request.order;
+        self.cluster.children.ordered(actor, epoch, *restart, watch.clone())?;
         let cluster = self.cluster.clone();
         let mut unfinished = Unfinished { cluster, actor, epoch, at: None, finished: false };
         let node = match self.again(&request, &mut unfinished).await {

@@ -18,8 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::children::Located;
 use super::cluster::Cluster;
+use super::directory::{Entry, Refusal, Stamp};
 use super::hosting::Commission;
 use super::membership::Member;
+use super::names::NameEnd;
 use crate::placement::Verdict;
 
 /// What nodes say to each other.
@@ -40,18 +42,30 @@ pub(super) enum NodeMsg {
     End { actor: ActorId, epoch: Option<Epoch>, exit: Exit, kill: bool },
     /// No run after this one is started on the actor's cell.
     Retire { actor: ActorId, epoch: Epoch },
-    /// Where is an actor whose home you are?
-    Locate { actor: ActorId, reply: Reply<Located> },
+    /// Where is an actor whose home you are? With `next`, one between two runs is waited for.
+    Locate { actor: ActorId, next: bool, reply: Reply<Located> },
     /// Tell `watcher` when the present run of an actor ends.
     Watch { actor: ActorId, watcher: NodeId, number: u64 },
     /// A watched run has ended.
-    Fired { number: u64, down: Down },
+    Fired { by: NodeId, number: u64, down: Down },
+    /// An actor that is to be watched is not here.
+    Absent { number: u64 },
+    /// `watcher` has heard of the end, or does not care any more.
+    Unwatch { watcher: NodeId, number: u64 },
     /// A run of an actor whose home you are has ended.
     Ended { actor: ActorId, epoch: Epoch, exit: Exit, known: Reply<()> },
     /// The state of an actor whose home you are.
     Checkpoint { actor: ActorId, epoch: Epoch, sequence: u64, state: Payload, stored: Reply<()> },
     /// Whom do you know?
     Members { reply: Reply<Vec<Member>> },
+    /// A fresh registration of a name that you keep.
+    NameClaim { entry: Entry, granted: Reply<Result<(), Refusal>> },
+    /// Who has this name?
+    NameFind { name: String, found: Reply<Result<Option<Entry>, Refusal>> },
+    /// Names to be taken out, then names to be entered that were granted elsewhere.
+    Names { enter: Vec<Entry>, leave: Vec<(String, Stamp)>, refused: Reply<Vec<(String, Refusal)>> },
+    /// Your registration has given way to an older one.
+    NameLost { name: String, lost: Stamp, winner: Stamp, known: Reply<()> },
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -100,12 +114,14 @@ impl Actor for Service {
             }
             NodeMsg::Start(order) => start(cluster, *order),
             NodeMsg::End { actor, epoch, exit, kill } => {
-                cluster.end_guest(actor, epoch, exit, kill);
+                cluster.end_hosted(actor, epoch, exit, kill);
             }
-            NodeMsg::Retire { actor, epoch } => cluster.retire_guest(actor, epoch),
-            NodeMsg::Locate { actor, reply } => cluster.children.locate(actor, reply),
-            NodeMsg::Watch { actor, watcher, number } => watch(&cluster, actor, watcher, number),
-            NodeMsg::Fired { number, down } => cluster.watch_fired(number, down),
+            NodeMsg::Retire { actor, epoch } => cluster.retire_hosted(actor, epoch),
+            NodeMsg::Locate { actor, next, reply } => cluster.children.locate(actor, next, reply),
+            NodeMsg::Watch { actor, watcher, number } => cluster.watch_for(actor, watcher, number),
+            NodeMsg::Fired { by, number, down } => cluster.watch_fired(by, number, down),
+            NodeMsg::Absent { number } => cluster.watch_denied(number),
+            NodeMsg::Unwatch { watcher, number } => cluster.watched.forget(watcher, number),
             NodeMsg::Ended { actor, epoch, exit, known } => {
                 cluster.child_ended(actor, epoch, exit);
                 known.send(());
@@ -115,6 +131,19 @@ impl Actor for Service {
                 cluster.child_checkpoint(actor, epoch, sequence, state.0, stored);
             }
             NodeMsg::Members { reply } => reply.send(cluster.membership.members()),
+            NodeMsg::NameClaim { entry, granted } => {
+                granted.send(cluster.enter_name(entry, true));
+            }
+            NodeMsg::NameFind { name, found } => found.send(cluster.find_name(&name)),
+            NodeMsg::Names { enter, leave, refused } => {
+                if let Some(those) = cluster.names_changed(enter, leave) {
+                    refused.send(those);
+                }
+            }
+            NodeMsg::NameLost { name, lost, winner, known } => {
+                cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                known.send(());
+            }
         }
         Ok(())
     }
@@ -168,19 +197,6 @@ struct Supervised;
 
 impl Watch for Supervised {
     fn notice(&self, _: Notice) {}
-}
-
-fn watch(cluster: &Arc<Cluster>, actor: ActorId, watcher: NodeId, number: u64) {
-    let weak = Arc::downgrade(cluster);
-    let fired = move |down| {
-        if let Some(cluster) = weak.upgrade() {
-            cluster.tell(watcher, NodeMsg::Fired { number, down });
-        }
-    };
-    match cluster.engine.exported(actor).map(|inbound| inbound.control()) {
-        Some(control) => control.monitor(Box::new(fired)),
-        None => fired(Down { actor, epoch: Epoch(0), exit: Exit::NoProc, restarting: false }),
-    }
 }
 
 impl std::fmt::Debug for Service {

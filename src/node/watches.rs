@@ -1,29 +1,43 @@
-//! Monitors of actors on other nodes.
+//! Monitors of actors on other nodes: the watcher's side. The other one is `watched`.
 //!
-//! A watch is asked of the actor's node, asked again after a reconnect, and answered here when the
-//! node dies.
+//! The home of an actor hears of every end of its runs, and needs no more: `children` has its
+//! monitors. Any other node asks the node where the actor runs, asks again after a reconnect, and
+//! answers itself when that node dies. If the node does not have the actor, or nobody knows where
+//! it is, its home is asked where.
 //!
-//! Invariant **O-1**: a watch fires exactly once.
+//! Invariants:
+//! - **O-1** A watch fires exactly once.
+//! - **O-2** What fires is the end of the run that was watched first, whatever became of the
+//!   connection meanwhile: the node where it ran keeps that end until the watcher has it.
+//! - **O-3** A node has at most [`WATCHES_MAX`] watches elsewhere, and keeps at most as many for
+//!   each other node. One beyond is answered at once with [`Exit::NoCapacity`].
 
 use std::collections::HashMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use mobula_actors::carrier::{Address, OnDown};
-use mobula_actors::id::{ActorId, NodeId};
+use mobula_actors::carrier::{Address, Monitor};
+use mobula_actors::id::{Epoch, NodeId};
 use mobula_actors::{Down, Exit, Why};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::children::Located;
 use super::cluster::Cluster;
 use super::routes::Route;
 use super::service::NodeMsg;
 
+/// Actors elsewhere that a node watches at the same time; as many as that may each other node watch
+/// on it.
+pub const WATCHES_MAX: usize = 262_144;
+/// How long the news of a node's death wait for what the home of an actor there says of it.
+const DEATH_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two questions to a home about an actor that is to be watched.
 const ASK_AGAIN: Duration = Duration::from_millis(200);
 
-#[derive(Default)]
-pub(super) struct Watches(Mutex<Table>);
+pub(super) struct Watches {
+    table: Mutex<Table>,
+    places: Arc<Semaphore>,
+}
 
 #[derive(Default)]
 struct Table {
@@ -32,85 +46,125 @@ struct Table {
 }
 
 struct Watch {
-    actor: ActorId,
     at: Address,
+    /// The node that was asked.
     node: NodeId,
-    on_down: OnDown,
+    monitor: Monitor,
+    /// Its place among those there may be (O-3).
+    _place: OwnedSemaphorePermit,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        let places = Arc::new(Semaphore::new(WATCHES_MAX));
+        Self { table: Mutex::default(), places }
+    }
 }
 
 impl Watches {
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, at: Address, node: NodeId, on_down: OnDown) -> u64 {
+    fn add(&self, watch: Watch) -> u64 {
         let mut table = self.table();
         table.next += 1;
         let number = table.next;
-        table.watches.insert(number, Watch { actor: at.actor, at, node, on_down });
+        table.watches.insert(number, watch);
         number
     }
 
     fn take(&self, number: u64) -> Option<Watch> {
         self.table().watches.remove(&number)
     }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        // Nothing that can panic runs under this lock.
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Cluster {
-    /// Watches the present run of an actor elsewhere.
-    pub(super) fn watch(&self, at: Address, on_down: OnDown) {
+    /// Watches the present run of an actor elsewhere, or the one that is about to start.
+    pub(super) fn watch(&self, at: Address, monitor: Monitor) {
+        let Err(monitor) = self.children.monitor(at.actor, monitor) else { return };
+        self.drop_forgotten();
+        let Ok(place) = self.watches.places.clone().try_acquire_owned() else {
+            let text =
+                format!("this node watches {WATCHES_MAX} actors elsewhere, as many as it may");
+            return tell(monitor, at, at.epoch, Exit::NoCapacity(text), false);
+        };
+        let mut watch = Watch { at, node: at.node, monitor, _place: place };
         match self.whereabouts(&at) {
-            Ok(node) => self.watch_on(node, at, on_down),
-            // It may have moved: its home knows.
-            Err(Why::NoRoute) if at.home != self.id && !self.membership.is_gone(at.home) => {
-                self.watch_located(at, on_down);
+            Ok(node) => {
+                watch.node = node;
+                self.watch_there(watch);
             }
-            Err(why) => self.nothing_to_watch(at, &why, on_down),
+            // Its home knows where it is, or will be.
+            Err(Why::NoRoute) if !self.membership.is_gone(at.home) => {
+                self.watch_located(watch, None);
+            }
+            Err(why) => self.nothing_to_watch(watch, &why),
         }
     }
 
-    fn watch_on(&self, node: NodeId, at: Address, on_down: OnDown) {
-        let number = self.watches.add(at, node, on_down);
-        self.tell(node, NodeMsg::Watch { actor: at.actor, watcher: self.id, number });
+    fn watch_there(&self, watch: Watch) {
+        let (actor, node) = (watch.at.actor, watch.node);
+        let number = self.watches.add(watch);
+        self.tell(node, NodeMsg::Watch { actor, watcher: self.id, number });
         if self.membership.is_gone(node) {
             // It died while it was being asked, and those who were told then did not find this.
             self.watched_node_is_dead(node);
         }
     }
 
-    fn watch_located(&self, at: Address, on_down: OnDown) {
+    /// Asks the home where the actor is. `denied` has said that it does not have it.
+    fn watch_located(&self, mut watch: Watch, denied: Option<NodeId>) {
+        let at = watch.at;
         let (Some(cluster), Some(home)) = (self.arc(), self.service(at.home)) else { return };
         self.system.runtime().spawn(async move {
             let actor = at.actor;
-            while !cluster.membership.is_gone(at.home) {
-                match home.call(|reply| NodeMsg::Locate { actor, reply }).await {
-                    Ok(Located::At(node, epoch)) => {
+            while !cluster.membership.is_gone(at.home) && !watch.monitor.is_forgotten() {
+                let asked = home.call(|reply| NodeMsg::Locate { actor, next: false, reply }).await;
+                match asked {
+                    Ok(Located::At(node, epoch)) if denied != Some(node) => {
                         cluster.routes().learn(actor, Route::At(node, epoch));
-                        return cluster.watch_on(node, at, on_down);
+                        watch.node = node;
+                        return cluster.watch_there(watch);
+                    }
+                    Ok(Located::Between(epoch)) => {
+                        return tell(watch.monitor, at, epoch, Exit::NoProc, true);
                     }
                     Ok(Located::Ended) => break,
-                    Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+                    // No answer, or one older than what the denier knows: that will reach the home.
+                    Ok(Located::At(..)) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
                 }
             }
-            cluster.nothing_to_watch(at, &Why::NoRoute, on_down);
+            cluster.nothing_to_watch(watch, &Why::NoRoute);
         });
     }
 
-    fn nothing_to_watch(&self, at: Address, why: &Why, on_down: OnDown) {
-        let child = self.children.find(at.actor);
-        let dead = *why != Why::Stopped && child.is_none() && self.membership.is_gone(at.node);
+    fn nothing_to_watch(&self, watch: Watch, why: &Why) {
+        let at = watch.at;
+        let dead = *why != Why::Stopped && self.membership.is_gone(at.node);
         let exit = if dead { Exit::NodeDead(at.node) } else { Exit::NoProc };
-        let restarting = child.is_some();
-        fire(on_down, Down { actor: at.actor, epoch: at.epoch, exit, restarting });
+        tell(watch.monitor, at, at.epoch, exit, false);
     }
 
     /// Another node says that a watched run has ended.
-    pub(super) fn watch_fired(&self, number: u64, down: Down) {
-        if let Some(watch) = self.watches.take(number)
-            && watch.actor == down.actor
-        {
-            fire(watch.on_down, down);
+    pub(super) fn watch_fired(&self, by: NodeId, number: u64, down: Down) {
+        // It keeps the end until this node has it (O-2).
+        self.tell(by, NodeMsg::Unwatch { watcher: self.id, number });
+        if let Some(watch) = self.watches.take(number) {
+            watch.monitor.tell(Down { actor: watch.at.actor, ..down });
         }
+    }
+
+    /// A node says that it has no such actor.
+    pub(super) fn watch_denied(&self, number: u64) {
+        let Some(watch) = self.watches.take(number) else { return };
+        let (at, node) = (watch.at, watch.node);
+        if at.home == node || self.membership.is_gone(at.home) {
+            return self.nothing_to_watch(watch, &Why::Stopped);
+        }
+        self.routes().not_there(at.actor, node);
+        self.watch_located(watch, Some(node));
     }
 
     pub(super) fn watched_node_is_dead(&self, node: NodeId) {
@@ -119,29 +173,176 @@ impl Cluster {
             table.watches.extract_if(|_, watch| watch.node == node).map(|(_, w)| w).collect()
         };
         for watch in fired {
-            let restarting = self.children.find(watch.actor).is_some();
-            let (actor, epoch, exit) = (watch.actor, watch.at.epoch, Exit::NodeDead(node));
-            fire(watch.on_down, Down { actor, epoch, exit, restarting });
+            self.tell_of_death(watch);
         }
     }
 
-    /// Asks again after a reconnect: the first request may have been lost with the connection.
+    /// Whether the actor is started again is for its home to say, if that is alive and soon answers.
+    fn tell_of_death(&self, watch: Watch) {
+        let (at, exit) = (watch.at, Exit::NodeDead(watch.node));
+        let home = self.service(at.home).filter(|_| self.membership.is_living(at.home));
+        let (Some(home), false) = (home, at.home == watch.node) else {
+            return tell(watch.monitor, at, at.epoch, exit, false);
+        };
+        self.system.runtime().spawn(async move {
+            let (actor, node) = (at.actor, watch.node);
+            let asked = tokio::time::timeout(DEATH_TIMEOUT, async {
+                loop {
+                    let asked = home.call(|reply| NodeMsg::Locate { actor, next: false, reply });
+                    match asked.await {
+                        Ok(Located::Ended) => return false,
+                        Ok(Located::Between(_)) => return true,
+                        Ok(Located::At(now, _)) if now != node => return true,
+                        // No answer, or the home does not know of the death yet.
+                        Ok(Located::At(..)) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
+                    }
+                }
+            });
+            let restarting = asked.await.unwrap_or(false);
+            tell(watch.monitor, at, at.epoch, exit, restarting);
+        });
+    }
+
+    /// Asks again after a reconnect: the first request may have been lost with the connection, or
+    /// the answer.
     pub(super) fn watch_again(&self, node: NodeId) {
         let again: Vec<_> = {
             let table = self.watches.table();
             let there = table.watches.iter().filter(|(_, watch)| watch.node == node);
-            there.map(|(number, watch)| (*number, watch.actor)).collect()
+            there.map(|(number, watch)| (*number, watch.at.actor)).collect()
         };
         for (number, actor) in again {
             self.tell(node, NodeMsg::Watch { actor, watcher: self.id, number });
         }
     }
+
+    /// Gives up the watches nobody waits for, each time the table would grow: so it holds at most
+    /// twice as many as somebody waits for.
+    fn drop_forgotten(&self) {
+        let forgotten: Vec<(u64, Watch)> = {
+            let mut table = self.watches.table();
+            let is_full = self.watches.places.available_permits() == 0;
+            if table.watches.len() < table.watches.capacity() && !is_full {
+                return;
+            }
+            table.watches.extract_if(|_, watch| watch.monitor.is_forgotten()).collect()
+        };
+        for (number, watch) in forgotten {
+            self.tell(watch.node, NodeMsg::Unwatch { watcher: self.id, number });
+        }
+    }
 }
 
-/// Tells a watcher. What is wrong with its own code is no concern of the connection it came by.
-fn fire(on_down: OnDown, down: Down) {
-    let actor = down.actor;
-    if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
-        tracing::warn!(%actor, "a monitor panicked");
+fn tell(monitor: Monitor, at: Address, epoch: Epoch, exit: Exit, restarting: bool) {
+    monitor.tell(Down { actor: at.actor, epoch, exit, restarting });
+}
+
+#[cfg(test)]
+mod tests {
+    use mobula_actors::{Actor, ActorRef, Context, Fault, Reply, protocol};
+    use mobula_supervision::{Strategy, Supervisor};
+    use serde::{Deserialize, Serialize};
+    use tokio::sync::oneshot;
+
+    use super::*;
+    use crate::net::{Allowlist, Identity};
+    use crate::node::Node;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    #[derive(Serialize, Deserialize)]
+    enum Msg {
+        Run(Reply<Epoch>),
+        Panic,
+    }
+    protocol!(Msg = "test.watched/1");
+
+    struct Mortal;
+
+    impl Actor for Mortal {
+        type Args = ();
+        type Msg = Msg;
+
+        async fn start((): (), _: &mut Context<Self>) -> Result<Self, Fault> {
+            Ok(Self)
+        }
+
+        async fn handle(&mut self, msg: Msg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+            match msg {
+                Msg::Run(reply) => reply.send(ctx.epoch()),
+                Msg::Panic => panic!("told to"),
+            }
+            Ok(())
+        }
+    }
+
+    async fn pair() -> (Node, Node) {
+        let keys = [Identity::generate(), Identity::generate()];
+        let mut members = Allowlist::new();
+        keys.iter().for_each(|key| drop(members.insert(key.peer_key())));
+        let [first, second] = keys.map(|key| {
+            Node::builder().key(key).members(members.clone()).listen("/ip4/127.0.0.1/tcp/0")
+        });
+        let first = first.start().await.unwrap();
+        let second = second.join([first.addresses()[0].clone()]).start().await.unwrap();
+        assert!(first.until(PATIENCE, |all| all.len() == 2).await);
+        (first, second)
+    }
+
+    /// O-1, O-2: the connection is cut each time that the run ends.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_watch_keeps_its_run_over_a_reconnect() {
+        let (here, there) = pair().await;
+        let peer = there.id().unwrap();
+        let spec = Supervisor::spec(Strategy::OneForOne).intensity(1_000, PATIENCE);
+        let tree = there.supervise(spec.child("mortal", Mortal::spec(()))).await.unwrap();
+        let near: ActorRef<Msg> = tree.child("mortal").unwrap();
+        there.register("mortal", &near).await.unwrap();
+        let far: ActorRef<Msg> = here.lookup("mortal").await.unwrap();
+        for run in 1..=20 {
+            let epoch = far.call(Msg::Run).within(PATIENCE).await.unwrap();
+            assert_eq!(epoch, Epoch(run));
+            let (told, down) = oneshot::channel();
+            far.on_down(Box::new(move |down| drop(told.send(down))));
+            // Questions to a node are answered in order: the watch is set.
+            here.members_of(peer).await.unwrap();
+            here.cluster().unwrap().net(|net| net.close(&peer.key, false));
+            near.send(Msg::Panic).await.unwrap();
+            let down = tokio::time::timeout(PATIENCE, down).await.unwrap().unwrap();
+            let exit = Exit::Panicked("told to".into());
+            let wanted = Down { actor: far.id(), epoch, exit, restarting: true };
+            assert_eq!(down, wanted);
+        }
+    }
+
+    /// O-3: what nobody waits for makes room.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_node_watches_so_many_elsewhere_and_says_so_of_the_next() {
+        let (here, there) = pair().await;
+        let target = there.spawn(Mortal::spec(())).await.unwrap();
+        there.register("mortal", &target).await.unwrap();
+        let far: ActorRef<Msg> = here.lookup("mortal").await.unwrap();
+        let cluster = here.cluster().unwrap();
+        let places = cluster.watches.places.clone();
+        let others = places.try_acquire_many_owned(WATCHES_MAX as u32 - 1).unwrap();
+        let watcher = Arc::new(());
+        let forgetful =
+            Monitor { on_down: Box::new(|_| ()), watcher: Some(Arc::downgrade(&watcher)) };
+        far.watch(forgetful);
+        let watch = || {
+            let (told, down) = oneshot::channel();
+            far.on_down(Box::new(move |down| drop(told.send(down))));
+            down
+        };
+        let refused = watch().await.unwrap();
+        assert!(matches!(refused.exit, Exit::NoCapacity(_)), "{refused:?}");
+        drop(watcher);
+        let granted = watch();
+        drop(others);
+        // The watch is set, and the one before given up.
+        here.members_of(there.id().unwrap()).await.unwrap();
+        target.kill();
+        let down = tokio::time::timeout(PATIENCE, granted).await.unwrap().unwrap();
+        assert_eq!(down.exit, Exit::Killed);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::Control;
+use mobula_actors::carrier::Monitor;
 use mobula_actors::spawner::Child;
 use tokio::sync::oneshot;
 
@@ -29,7 +30,7 @@ impl Orphans {
         let gone = async {
             while let Some(orphan) = self.first() {
                 let (told, ended) = oneshot::channel();
-                orphan.monitor(Box::new(move |_| drop(told)));
+                orphan.monitor(Monitor::new(move |_| drop(told)));
                 // Nothing is sent: the other half goes with the run.
                 let _: Result<(), _> = ended.await;
                 self.has_ended(&orphan);

@@ -11,6 +11,7 @@ mod inspections;
 mod lives;
 mod monitors;
 mod moves;
+mod names;
 mod places;
 mod process;
 mod puppet;

@@ -3,8 +3,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use crate::carrier::OnDown;
-use crate::cell::ending::Monitor;
+use crate::carrier::Monitor;
 use crate::cell::{Cell, KILLED, Phase, RETIRED, SIGNALLED, Signal};
 use crate::exit::Exit;
 use crate::id::{ActorId, Epoch};
@@ -29,8 +28,8 @@ pub trait Control: Send + Sync + 'static {
     fn stop(&self, exit: Exit);
     /// Ends its run at the next point where its handler waits.
     fn kill(&self, exit: Exit);
-    /// Calls `on_down` when the present run ends; at once, with [`Exit::NoProc`], if there is none.
-    fn monitor(&self, on_down: OnDown);
+    /// Tells `monitor` when the present run ends; at once, with [`Exit::NoProc`], if there is none.
+    fn monitor(&self, monitor: Monitor);
     /// Hands over the next run; ignored unless the last one has ended.
     fn start_again(&self, run: Box<dyn Any + Send>);
     /// Says that there will be no next run: the actor has ended for good when the present one
@@ -84,8 +83,8 @@ impl<M: Send + 'static> Control for Cell<M> {
         self.wake();
     }
 
-    fn monitor(&self, on_down: OnDown) {
-        self.watch(Monitor { on_down, watcher: None });
+    fn monitor(&self, monitor: Monitor) {
+        self.watch(monitor);
     }
 
     fn start_again(&self, run: Box<dyn Any + Send>) {

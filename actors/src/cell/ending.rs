@@ -1,11 +1,10 @@
 //! How a cell tells that a run is over, and how it ends itself (K-2, K-3, K-6).
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Weak;
 
 use tokio::task::JoinHandle;
 
-use crate::carrier::OnDown;
+use crate::carrier::Monitor;
 use crate::cell::{Cell, Control, Envelope, KILLED, Phase, Rare, SIGNALLED, STOPPING};
 use crate::error::Why;
 use crate::exit::{Down, Exit};
@@ -13,26 +12,6 @@ use crate::mailbox::sync::Ordering;
 use crate::mailbox::{Consumer, Pop};
 use crate::spawner::Notice;
 use crate::wire::discarding_by;
-
-/// Whom to tell of the end of the present run.
-pub(crate) struct Monitor {
-    pub(crate) on_down: OnDown,
-    /// Dead when nobody wants to know any more; `None` for a watcher that lasts.
-    pub(crate) watcher: Option<Weak<()>>,
-}
-
-impl Monitor {
-    fn is_forgotten(&self) -> bool {
-        self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
-    }
-
-    fn tell(self, down: Down) {
-        let (actor, on_down) = (down.actor, self.on_down);
-        if catch_unwind(AssertUnwindSafe(|| on_down(down))).is_err() {
-            tracing::warn!(%actor, "a monitor panicked");
-        }
-    }
-}
 
 impl<M: Send + 'static> Cell<M> {
     /// Takes over the pipes of a run that ends.

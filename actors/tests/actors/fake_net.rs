@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use bytes::Bytes;
-use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, OnDown};
-use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
+use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Inbox, Monitor};
+use mobula_actors::id::{Epoch, NodeId, PeerKey};
 use mobula_actors::wire::{CallId, Outgoing};
 use mobula_actors::{ActorRef, CallError, Down, Engine, Exit, Lost, Protocol, Why};
 use tokio::runtime::Handle;
@@ -114,10 +114,6 @@ impl Carrier for FakeNode {
         drop(gone);
     }
 
-    fn is_here(&self, _: ActorId) -> bool {
-        false
-    }
-
     fn push(
         &self,
         to: &Address,
@@ -162,12 +158,12 @@ impl Carrier for FakeNode {
         }
     }
 
-    fn monitor(&self, to: &Address, on_down: OnDown) {
+    fn monitor(&self, to: &Address, monitor: Monitor) {
         match self.inbound(to) {
-            Some(control) => control.monitor(on_down),
+            Some(control) => control.monitor(monitor),
             None => {
                 let (actor, epoch, exit) = (to.actor, to.epoch, Exit::NoProc);
-                on_down(Down { actor, epoch, exit, restarting: false });
+                monitor.tell(Down { actor, epoch, exit, restarting: false });
             }
         }
     }

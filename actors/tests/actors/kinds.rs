@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mobula_actors::carrier::Carrier;
+use mobula_actors::carrier::{Carrier, Monitor};
 use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Hosted, IntoSeed, Order, Request, Seed, Spawner};
 use mobula_actors::{Actor, ActorRef, Context, Exit, Fault, kind};
@@ -70,7 +70,7 @@ async fn an_old_cell_that_ends_does_not_hide_the_new_one() {
     let old = start(Epoch(1)).await.unwrap().child.control().unwrap();
     let new = start(Epoch(2)).await.unwrap().child.control().unwrap();
     let (told, ended) = tokio::sync::oneshot::channel();
-    old.monitor(Box::new(move |down| drop(told.send(down))));
+    old.monitor(Monitor::new(move |down| drop(told.send(down))));
     old.stop(Exit::Shutdown);
     soon(ended).await.unwrap();
     assert_eq!(engine.exported(id).map(|inbound| inbound.control().epoch()), Some(Epoch(2)));
