@@ -2,7 +2,8 @@
 //!
 //! A connection passes three checks. Before any cryptography: fewer than `pending_max` inbound
 //! ones are on their way. After the keys are proved and before one of our protocols is offered:
-//! the key is a member's and its connections are not too many. In the handler: the hello.
+//! the key may be a member's and its connections are not too many. In the handler: the
+//! certificate, unless members are on a list, and the hello.
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
@@ -27,7 +28,7 @@ use tokio::sync::mpsc;
 
 use super::{
     DialOutcome, NetError,
-    handler::{Close, LaneHandler, Origin},
+    handler::{LaneHandler, Origin, Tell},
     hello::Class,
     hub::{Command, Hub, count},
     identity::{peer_id, peer_key},
@@ -36,9 +37,9 @@ use super::{
 pub(super) struct Gate {
     hub: Arc<Hub>,
     commands: mpsc::Receiver<Command>,
-    /// Inbound connections that are not established yet.
+    /// Inbound connections whose peers are not admitted yet.
     pending: BTreeSet<ConnectionId>,
-    /// Established connections of each member.
+    /// Established connections of each peer.
     held: BTreeMap<PeerKey, usize>,
     dials: BTreeMap<ConnectionId, (PeerKey, Class, String)>,
     out: VecDeque<ToSwarm<std::convert::Infallible, std::convert::Infallible>>,
@@ -48,7 +49,7 @@ pub(super) struct Gate {
 enum Denied {
     #[error("too many connections")]
     Crowded,
-    #[error("the key is not on the allowlist")]
+    #[error("the key is not on the allowlist, or revoked")]
     NotMember,
 }
 
@@ -65,7 +66,7 @@ impl Gate {
     }
 
     fn admit(&self, peer: &PeerId) -> Result<PeerKey, ConnectionDenied> {
-        let member = peer_key(peer).filter(|key| self.hub.membership.contains(key));
+        let member = peer_key(peer).filter(|key| self.hub.membership.may_be_member(key));
         let Some(key) = member else {
             count(&self.hub.counters.denied, 1);
             return Err(ConnectionDenied::new(Denied::NotMember));
@@ -150,8 +151,10 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<LaneHandler, ConnectionDenied> {
-        self.pending.remove(&id);
         let key = self.admit(&peer)?;
+        if !self.hub.membership.by_certificate() {
+            self.pending.remove(&id);
+        }
         Ok(LaneHandler::new(Arc::clone(&self.hub), key, Origin::Accepted))
     }
 
@@ -177,7 +180,10 @@ impl NetworkBehaviour for Gate {
                     *held = held.saturating_add(1);
                 }
             }
-            FromSwarm::ConnectionClosed(closed) => self.closed(&closed.peer_id),
+            FromSwarm::ConnectionClosed(closed) => {
+                self.pending.remove(&closed.connection_id);
+                self.closed(&closed.peer_id);
+            }
             FromSwarm::ListenFailure(failed) => {
                 self.pending.remove(&failed.connection_id);
             }
@@ -190,9 +196,16 @@ impl NetworkBehaviour for Gate {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer_id: PeerId, id: ConnectionId, _: Close) {
-        let connection = CloseConnection::One(id);
-        self.out.push_back(ToSwarm::CloseConnection { peer_id, connection });
+    fn on_connection_handler_event(&mut self, peer_id: PeerId, id: ConnectionId, tell: Tell) {
+        match tell {
+            Tell::Admitted => {
+                self.pending.remove(&id);
+            }
+            Tell::Close => {
+                let connection = CloseConnection::One(id);
+                self.out.push_back(ToSwarm::CloseConnection { peer_id, connection });
+            }
+        }
     }
 
     fn poll(

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Inbound,
-    allowlist::Allowlist,
     hello::{Class, Hello},
     limits::Limits,
     link::{End, Link},
+    membership::Membership,
     message::Lane,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Hub {
     pub(super) versions: RangeInclusive<u16>,
     pub(super) address: OnceLock<String>,
     pub(super) limits: Limits,
-    pub(super) membership: Allowlist,
+    pub(super) membership: Membership,
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) counters: Counters,
@@ -206,7 +206,7 @@ pub(super) struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Connections of keys that are not members.
+    /// Connections of those who are no members, or are it no longer.
     pub denied: u64,
     /// Connections refused because too many were pending or held by one peer.
     pub crowded: u64,

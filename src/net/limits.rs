@@ -76,3 +76,17 @@ pub(super) const COMMANDS_MAX: usize = 1024;
 pub(super) const MEMBERS_MAX: usize = 4096;
 /// The text of an allowlist.
 pub(super) const ALLOWLIST_BYTES_MAX: u64 = 1 << 20;
+/// The text of a key file.
+pub(super) const KEY_FILE_BYTES_MAX: u64 = 256;
+/// A certificate on the wire.
+pub(super) const CERTIFICATE_BYTES_MAX: usize = 512;
+/// The text of a certificate.
+pub(super) const CERTIFICATE_FILE_BYTES_MAX: u64 = 4 << 10;
+/// Peers on a list of revocations.
+pub(super) const REVOKED_MAX: usize = 4096;
+/// The text of a list of revocations.
+pub(super) const REVOCATIONS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often the files of certificate and revocations are looked at.
+pub(super) const REREAD_INTERVAL: Duration = Duration::from_secs(1);
+/// A frame of a peer that is not admitted, with its header.
+pub(super) const GREETING_BYTES_MAX: usize = 1 << 10;

@@ -24,10 +24,12 @@ use mobula_actors::id::NodeId;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Inbound, Net, NetConfig, NetError,
+    Inbound, Membership, Net, NetConfig, NetError,
     gate::Gate,
     hub::{Counters, Hub},
-    limits::{COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, STREAMS_PER_CONNECTION_MAX},
+    limits::{
+        COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL, STREAMS_PER_CONNECTION_MAX,
+    },
 };
 
 /// Largest `message_bytes_max` and `bulk_message_bytes_max`.
@@ -36,6 +38,7 @@ const BULK_MESSAGE_BYTES_LIMIT: usize = (16 << 20) + (64 << 10);
 
 pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Net, NetError> {
     check(&config)?;
+    config.membership.check_own(&config.identity.peer_key())?;
     let keypair = config.identity.keypair();
     let me = keypair.public().to_peer_id();
     let transport = transport(&keypair, &config.limits)?;
@@ -66,7 +69,13 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
         let _ = hub.address.set(first.clone());
     }
     let (stop, stopped) = oneshot::channel();
-    let swarm = tokio::spawn(drive(swarm, stopped));
+    let membership = hub.membership.clone();
+    let swarm = tokio::spawn(async move {
+        tokio::select! {
+            () = drive(swarm, stopped) => {}
+            () = reread(membership) => {}
+        }
+    });
     Ok(Net { hub, addresses, stop, swarm })
 }
 
@@ -77,6 +86,32 @@ async fn drive(mut swarm: Swarm<Gate>, mut stopped: oneshot::Receiver<()>) {
             event = swarm.select_next_some() => tracing::trace!(?event, "swarm"),
         }
     }
+}
+
+/// Keeps up with the files of the membership, if it has any.
+async fn reread(membership: Membership) {
+    let mut interval = tokio::time::interval(REREAD_INTERVAL);
+    let mut failed = false;
+    while membership.has_files() {
+        interval.tick().await;
+        let again = membership.clone();
+        let read = tokio::task::spawn_blocking(move || again.reload()).await;
+        match read {
+            Ok(Ok(new)) => {
+                if new {
+                    tracing::info!("membership: what is new in the files holds from now on");
+                }
+                failed = false;
+            }
+            // Once for each change that cannot be read, not once a second.
+            Ok(Err(why)) if !failed => {
+                tracing::warn!(%why, "membership: what was known before holds on");
+                failed = true;
+            }
+            _ => {}
+        }
+    }
+    std::future::pending().await
 }
 
 fn check(config: &NetConfig) -> Result<(), NetError> {

@@ -9,6 +9,31 @@ use tokio::{
 
 use super::*;
 
+/// A bare libp2p node, which opens no substream.
+pub(super) fn mute(identity: &Identity) -> libp2p::Swarm<libp2p::swarm::dummy::Behaviour> {
+    libp2p::SwarmBuilder::with_existing_identity(identity.keypair())
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(4 * PATIENCE))
+        .build()
+}
+
+pub(super) async fn until_established(mute: &mut libp2p::Swarm<libp2p::swarm::dummy::Behaviour>) {
+    loop {
+        let event = tokio::time::timeout(PATIENCE, mute.select_next_some()).await.unwrap();
+        if matches!(event, SwarmEvent::ConnectionEstablished { .. }) {
+            return;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_denied_and_members_talk_on() {
     // N-1
@@ -23,7 +48,7 @@ async fn a_stranger_is_denied_and_members_talk_on() {
     let stranger = Identity::generate();
     // The stranger trusts b; b does not know the stranger.
     let mut config = config(&stranger, &[]);
-    config.membership.insert(b.key()).unwrap();
+    config.membership = Allowlist::from_iter([b.key()]).into();
     let mut stranger = Node::start(config).await;
     for round in 1..=5 {
         stranger.dial(&b);
@@ -212,18 +237,7 @@ async fn a_member_that_says_nothing_is_closed_and_never_becomes_a_link() {
     let mut config = config(&first, &[&second]);
     config.limits.handshake_timeout = Duration::from_millis(200);
     let mut a = Node::start(config).await;
-    let mut mute = libp2p::SwarmBuilder::with_existing_identity(second.keypair())
-        .with_tokio()
-        .with_tcp(
-            libp2p::tcp::Config::default(),
-            libp2p::noise::Config::new,
-            libp2p::yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(4 * PATIENCE))
-        .build();
+    let mut mute = mute(&second);
     mute.dial(a.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let (mut established, mut closed) = (false, false);
     while !closed {
