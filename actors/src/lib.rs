@@ -43,9 +43,9 @@ mod exit;
 mod family;
 mod fill;
 mod group;
-mod guarded;
 #[cfg(feature = "ractor")]
 pub mod guest;
+mod guarded;
 pub mod id;
 mod inspect;
 pub mod mailbox;

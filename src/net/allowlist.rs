@@ -103,8 +103,10 @@ pub enum AllowlistError {
     Io(#[from] io::Error),
 }
 
-/// A public key in either spelling; `None` if it is neither, or no point of the curve.
-pub(super) fn parse_key(entry: &str) -> Option<PeerKey> {
+/// The public key of a node, written as 64 hexadecimal digits or as a libp2p peer name; `None` if
+/// it is neither, or not a key.
+#[must_use]
+pub fn parse_key(entry: &str) -> Option<PeerKey> {
     let key = match from_hex(entry) {
         Some(bytes) => PeerKey(bytes),
         None => peer_key(&entry.parse::<PeerId>().ok()?)?,

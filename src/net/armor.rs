@@ -1,13 +1,11 @@
 //! The text of keys and of what they sign: a title line, then hexadecimal digits.
 
-/// Digits on one line.
-const DIGITS_PER_LINE: usize = 64;
+const BYTES_PER_LINE: usize = 32;
 
 /// `bytes` under a title.
 pub(super) fn write(title: &str, bytes: &[u8]) -> String {
-    let digits = to_hex(bytes);
-    let lines = digits.as_bytes().chunks(DIGITS_PER_LINE).map(String::from_utf8_lossy);
-    lines.fold(format!("{title}\n"), |text, line| text + &line + "\n")
+    let lines = bytes.chunks(BYTES_PER_LINE).map(|line| format!("{}\n", to_hex(line)));
+    std::iter::once(format!("{title}\n")).chain(lines).collect()
 }
 
 /// The bytes under a title; `None` if it is another or they are not in hexadecimal digits.

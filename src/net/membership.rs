@@ -1,8 +1,8 @@
 //! Who belongs to the cluster: the keys on a list, or whoever shows a certificate.
 //!
-//! - **MB-1** A member by certificate is one only as long as the certificate holds and is not
+//! - **WM-1** A member by certificate is one only as long as the certificate holds and is not
 //!   revoked; this is looked at when it connects and about once a second after.
-//! - **MB-2** A file that cannot be read or is older than what is known changes nothing.
+//! - **WM-2** A file that cannot be read or is older than what is known changes nothing.
 
 use std::{
     path::{Path, PathBuf},

@@ -57,7 +57,7 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use hub::{Command, Hub};
 use link::End;
 
-pub use allowlist::{Allowlist, AllowlistError};
+pub use allowlist::{Allowlist, AllowlistError, parse_key};
 pub use certificate::{Certificate, CertificateError};
 pub use cluster_key::{ClusterId, ClusterKey};
 pub use frame::Violation;

@@ -32,7 +32,7 @@ impl LaneHandler {
     }
 
     /// The certificate that admitted the peer may have expired or been revoked since, and this
-    /// node's own renewed (MB-1).
+    /// node's own renewed (WM-1).
     pub(super) fn check_again(&mut self) -> Result<(), CertificateError> {
         let Some(certificate) = &self.certificate else { return Ok(()) };
         self.hub.membership.check(&self.peer, certificate)?;

@@ -111,12 +111,13 @@ fn a_certificate_of_somebody_else_admits_nobody() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_ends_when_a_certificate_expires_and_does_not_come_back() {
-    // MB-1
+    // WM-1
     let key = ClusterKey::generate();
     let mut a = member(&key, HOUR).await;
     let mut b = member(&key, Duration::from_secs(2)).await;
     a.dial(&b);
-    (a.up().await, b.up().await);
+    a.up().await;
+    b.up().await;
     assert!(!a.down().await.0);
     assert!(!b.down().await.0);
     assert_eq!(a.net.counts().denied, 1);
@@ -126,7 +127,7 @@ async fn a_link_ends_when_a_certificate_expires_and_does_not_come_back() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_certificate_carries_a_link_over_the_end_of_the_one_before() {
-    // MB-1
+    // WM-1
     let (key, folder) = (ClusterKey::generate(), Folder::new("renewed"));
     let mut a = member(&key, HOUR).await;
     let me = Identity::generate();
@@ -151,7 +152,7 @@ async fn a_renewed_certificate_carries_a_link_over_the_end_of_the_one_before() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_revoked_member_loses_its_links_and_does_not_come_back() {
-    // MB-1, MB-2
+    // WM-1, WM-2
     let (key, folder) = (ClusterKey::generate(), Folder::new("revoked"));
     let me = Identity::generate();
     let file = folder.write("certificate", &key.admit(me.peer_key(), HOUR).to_text());
@@ -161,8 +162,10 @@ async fn a_revoked_member_loses_its_links_and_does_not_come_back() {
     let (mut b, mut c) = (member(&key, HOUR).await, member(&key, HOUR).await);
     b.dial(&a);
     c.dial(&a);
-    (a.up().await, a.up().await);
-    (b.up().await, c.up().await);
+    a.up().await;
+    a.up().await;
+    b.up().await;
+    c.up().await;
     // A list of another cluster and one that is none change nothing.
     let other = ClusterKey::generate();
     let forged = other.revoke_nobody().revoke(&other, c.key(), u64::MAX).unwrap();
