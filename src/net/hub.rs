@@ -198,6 +198,7 @@ impl Links {
 pub(super) struct Counters {
     pub(super) denied: AtomicU64,
     pub(super) crowded: AtomicU64,
+    pub(super) throttled: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) frames: AtomicU64,
 }
@@ -210,6 +211,8 @@ pub struct Counts {
     pub denied: u64,
     /// Connections refused because too many were pending or held by one peer.
     pub crowded: u64,
+    /// Connections refused because too many came from an address or a network lately.
+    pub throttled: u64,
     /// Connections closed because the peer broke the protocol.
     pub violations: u64,
     /// Frames decoded.
@@ -222,6 +225,7 @@ impl Counters {
         Counts {
             denied: read(&self.denied),
             crowded: read(&self.crowded),
+            throttled: read(&self.throttled),
             violations: read(&self.violations),
             frames: read(&self.frames),
         }

@@ -42,7 +42,9 @@ mod limits;
 mod link;
 mod membership;
 mod message;
+mod pending;
 mod queue;
+mod rate;
 mod revocations;
 mod start;
 #[cfg(test)]
@@ -193,6 +195,12 @@ pub enum NetError {
 /// [`NetError::Seed`] or [`NetError::Address`].
 pub fn split_address(address: &str) -> Result<(PeerKey, String), NetError> {
     gate::split_address(address)
+}
+
+/// Whether an address, such as one to listen at, is of this host only.
+#[must_use]
+pub fn is_loopback(address: &str) -> bool {
+    gate::is_loopback(address)
 }
 
 /// A running node of the network. Dropping it closes every connection without a goodbye.

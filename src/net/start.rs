@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,7 +24,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
     Inbound, Membership, Net, NetConfig, NetError,
-    gate::Gate,
+    gate::{Gate, host, is_loopback},
     hub::{Counters, Hub},
     limits::{
         COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL, STREAMS_PER_CONNECTION_MAX,
@@ -205,17 +204,4 @@ fn refuse_taken(address: &Multiaddr) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn host(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next() {
-        Some(Protocol::Ip4(host)) => Some(host.into()),
-        Some(Protocol::Ip6(host)) => Some(host.into()),
-        _ => None,
-    }
-}
-
-fn is_loopback(address: &str) -> bool {
-    let parsed = address.parse::<Multiaddr>().ok();
-    parsed.as_ref().and_then(host).is_some_and(|host| host.is_loopback())
 }

@@ -39,6 +39,12 @@ pub enum NodeError {
     /// The certificate or the list of revocations.
     #[error("the certificate cannot be used: {0}")]
     Certificate(#[from] CertificateError),
+    /// It should listen beyond its host under a name that nobody can know.
+    #[error("refusing to listen on {address} with a key made for this run: give an identity file")]
+    Nameless {
+        /// Where it should have listened.
+        address: String,
+    },
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -74,7 +80,8 @@ pub struct NodeBuilder {
 
 impl NodeBuilder {
     /// Listens at `address`, such as `/ip4/10.0.0.7/tcp/7000`. Port 0 takes a free one. A node that
-    /// does not listen can join and be joined by nobody.
+    /// does not listen can join and be joined by nobody. Beyond its own host it listens only with
+    /// an identity and a certificate or members.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
         self
@@ -220,7 +227,12 @@ impl NodeBuilder {
         if let Some(identity) = self.identity.take() {
             return Ok(identity);
         }
-        let Some(file) = &self.identity_file else { return Ok(Identity::generate()) };
+        let Some(file) = &self.identity_file else {
+            return match self.listen.as_ref().filter(|address| !net::is_loopback(address)) {
+                Some(address) => Err(NodeError::Nameless { address: address.clone() }),
+                None => Ok(Identity::generate()),
+            };
+        };
         if !file.exists() {
             let identity = Identity::generate();
             identity.save(file)?;

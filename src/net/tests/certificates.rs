@@ -193,11 +193,11 @@ async fn whoever_shows_no_certificate_holds_a_pending_place_and_no_more() {
     // N-6: the keys are proved, the membership is not.
     let (key, me) = (ClusterKey::generate(), Identity::generate());
     let mut config = certified(&me, key.admit(me.peer_key(), HOUR));
-    config.limits.pending_max = 2;
+    config.limits.pending_max = 4;
     config.limits.handshake_timeout = PATIENCE;
     let a = Node::start(config).await;
     let mut mute = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..3 {
         let mut swarm = door::mute(&Identity::generate());
         swarm.dial(a.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
         door::until_established(&mut swarm).await;

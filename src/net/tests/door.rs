@@ -119,10 +119,53 @@ async fn half_open_sockets_beyond_the_cap_are_refused_and_slots_come_back() {
         let end = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
         assert!(end.is_ok(), "the node ends it");
     }
-    assert_eq!(b.net.counts().crowded, 8);
+    assert_eq!(b.net.counts().crowded, 9, "one place is kept");
     a.dial(&b);
     a.up().await;
     b.up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_sit_at_the_door_do_not_keep_out_who_came_before() {
+    // PE-1
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.pending_max = 4;
+        config.limits.handshake_timeout = PATIENCE;
+    })
+    .await;
+    a.dial(&b);
+    a.up().await;
+    b.up().await;
+    a.net.close(&b.key(), true);
+    a.down().await;
+    b.down().await;
+    let port: u16 = b.address().split('/').nth(4).unwrap().parse().unwrap();
+    let mut strangers = Vec::new();
+    for n in 2..8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, n], 0).into()).unwrap();
+        strangers.push(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
+    }
+    while b.net.counts().crowded < 3 {
+        tokio::task::yield_now().await;
+    }
+    a.dial(&b);
+    a.up().await;
+    b.up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_knocks_too_often_is_cut_off_before_any_cryptography() {
+    // RT-1
+    let (_a, b) = pair().await;
+    let port: u16 = b.address().split('/').nth(4).unwrap().parse().unwrap();
+    let knocks = tokio::time::timeout(PATIENCE, async {
+        while b.net.counts().throttled == 0 {
+            drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        }
+    });
+    assert!(knocks.await.is_ok());
+    assert_eq!(b.net.counts().frames, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
