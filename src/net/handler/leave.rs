@@ -117,7 +117,8 @@ impl LaneHandler {
         let link = self.hub.link(&self.peer);
         match (class, link) {
             (Class::Bulk, Some(link)) => link.bulk_failed(),
-            (Class::Control, None) => {
+            // A link that is over, whose end is just being reported, is none that was dialed for.
+            (Class::Control, link) if !link.as_ref().is_some_and(Link::is_open) => {
                 self.hub.inbound.dial_outcome(self.peer, outcome(reason));
             }
             _ => {}

@@ -125,6 +125,46 @@ async fn a_link_ends_when_a_certificate_expires_and_does_not_come_back() {
     assert_eq!(b.outcome().await, DialOutcome::Denied);
 }
 
+/// Takes as long to hear of the end of a link as the next dial takes to fail.
+struct Sluggish {
+    told: mpsc::UnboundedSender<()>,
+    failed: std::sync::Mutex<std::sync::mpsc::Receiver<()>>,
+    fail: std::sync::mpsc::Sender<()>,
+}
+
+impl Inbound for Sluggish {
+    fn connected(&self, _: NodeId, _: Link, _: String) {}
+    fn disconnected(&self, _: NodeId, _: bool, _: Vec<Message>) {
+        let _ = self.told.send(());
+        if self.failed.lock().unwrap().recv_timeout(PATIENCE).is_ok() {
+            let _ = self.told.send(());
+        }
+    }
+    fn dial_outcome(&self, _: PeerKey, _: DialOutcome) {
+        let _ = self.fail.send(());
+    }
+    fn message(&self, _: NodeId, _: &Link, _: Message) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_dial_that_fails_while_the_end_of_the_link_before_is_reported_is_told_too() {
+    let key = ClusterKey::generate();
+    let mut a = member(&key, HOUR).await;
+    let me = Identity::generate();
+    let config = certified(&me, key.admit(me.peer_key(), Duration::from_secs(2)));
+    let (told, mut news) = mpsc::unbounded_channel();
+    let (fail, failed) = std::sync::mpsc::channel();
+    let inbound = Sluggish { told, failed: failed.into(), fail };
+    let b = Net::start(config, Arc::new(inbound)).await.unwrap();
+    b.dial(a.key(), &a.address()).unwrap();
+    a.up().await;
+    a.down().await;
+    news.recv().await.unwrap();
+    b.dial(a.key(), &a.address()).unwrap();
+    let outcome = tokio::time::timeout(2 * PATIENCE, news.recv()).await;
+    assert!(matches!(outcome, Ok(Some(()))), "the outcome came in time");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_renewed_certificate_carries_a_link_over_the_end_of_the_one_before() {
     // WM-1
