@@ -305,6 +305,11 @@ pub(super) struct Clustered {
 }
 
 impl Clustered {
+    #[cfg(test)]
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        self.cluster.clone()
+    }
+
     pub(super) async fn spawn<A: Actor, R>(
         &self,
         spec: Spec<A, R>,

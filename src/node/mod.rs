@@ -29,6 +29,8 @@ mod cluster;
 mod credit;
 #[cfg(feature = "net")]
 mod frames;
+#[cfg(all(test, feature = "net"))]
+mod hostile;
 #[cfg(feature = "net")]
 mod hosting;
 #[cfg(feature = "net")]
