@@ -7,6 +7,7 @@ use bytes::Bytes;
 use mobula_actors::carrier::Address;
 use mobula_actors::demand::Demand;
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
+use mobula_actors::wire::Wire;
 use mobula_actors::{
     Actor, ActorRef, CallError, Context, Down, Exit, Fault, Lost, OnRestart, Payload, Reply,
     Restart, Why, kind, protocol,
@@ -179,10 +180,7 @@ fn plain_questions(actor: ActorId, node: NodeId) -> Vec<NodeMsg> {
 
 type Ask = Box<dyn FnOnce(ActorRef<NodeMsg>)>;
 
-fn ask<R: Send + 'static>(question: impl FnOnce(Reply<R>) -> NodeMsg + Send + 'static) -> Ask
-where
-    R: Serialize + serde::de::DeserializeOwned,
-{
+fn ask<R: Wire>(question: impl FnOnce(Reply<R>) -> NodeMsg + Send + 'static) -> Ask {
     Box::new(move |service| {
         // Nobody answers; the end of the test ends it.
         tokio::spawn(async move { service.call(question).await.is_ok() });
