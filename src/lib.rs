@@ -31,5 +31,9 @@ pub mod prelude {
     pub use mobula_supervision::{Strategy, Supervisor, Tree};
     pub use serde::{Deserialize, Serialize};
 
+    #[cfg(feature = "net")]
+    pub use crate::net::{Allowlist, Identity, Membership};
     pub use crate::node::Node;
+    #[cfg(feature = "net")]
+    pub use crate::node::{Member, Standing};
 }

@@ -4,7 +4,7 @@
 //! costs twenty-five. With feature `test-util`, and on other systems, it is tokio's, so that a paused
 //! runtime pauses the deadlines too.
 //!
-//! Invariant **CK-1**: it is never ahead of the exact clock, and behind it by at most [`LAG_MAX`].
+//! Invariant **CC-1**: it is never ahead of the exact clock, and behind it by at most [`LAG_MAX`].
 
 use std::ops::Add;
 use std::time::Duration;
@@ -92,7 +92,7 @@ mod exact {
 
 #[cfg(test)]
 mod tests {
-    // CK-1
+    // CC-1
     #[cfg(target_os = "linux")]
     #[test]
     fn the_coarse_clock_is_never_ahead_and_lags_by_a_tick_at_most() {

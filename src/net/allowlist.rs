@@ -7,7 +7,8 @@ use mobula_actors::id::PeerKey;
 use thiserror::Error;
 
 use super::{
-    identity::{from_hex, peer_id, peer_key},
+    armor::from_hex,
+    identity::{peer_id, peer_key},
     limits::{ALLOWLIST_BYTES_MAX, MEMBERS_MAX},
 };
 
@@ -25,7 +26,10 @@ impl Allowlist {
     }
 
     /// Reads a file in the form that `parse` takes.
-    pub fn load(path: &Path) -> Result<Self, AllowlistError> {
+    ///
+    /// # Errors
+    /// [`AllowlistError`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, AllowlistError> {
         let mut text = String::new();
         let file = fs::File::open(path)?;
         io::Read::read_to_string(&mut io::Read::take(file, ALLOWLIST_BYTES_MAX), &mut text)?;
@@ -34,6 +38,9 @@ impl Allowlist {
 
     /// Reads one key a line, as 64 hexadecimal digits or as a libp2p peer name. `#` starts a
     /// comment; empty lines are skipped.
+    ///
+    /// # Errors
+    /// [`AllowlistError`].
     pub fn parse(text: &str) -> Result<Self, AllowlistError> {
         let mut list = Self::new();
         for (line, entry) in (1..).zip(text.lines()) {
@@ -46,7 +53,10 @@ impl Allowlist {
         Ok(list)
     }
 
-    /// Adds a key. Refused when the list is full.
+    /// Adds a key.
+    ///
+    /// # Errors
+    /// [`AllowlistError::Full`]; the list is as it was.
     pub fn insert(&mut self, key: PeerKey) -> Result<(), AllowlistError> {
         if self.keys.len() >= MEMBERS_MAX && !self.keys.contains(&key) {
             return Err(AllowlistError::Full);
@@ -93,7 +103,10 @@ pub enum AllowlistError {
     Io(#[from] io::Error),
 }
 
-fn parse_key(entry: &str) -> Option<PeerKey> {
+/// The public key of a node, written as 64 hexadecimal digits or as a libp2p peer name; `None` if
+/// it is neither, or not a key.
+#[must_use]
+pub fn parse_key(entry: &str) -> Option<PeerKey> {
     let key = match from_hex(entry) {
         Some(bytes) => PeerKey(bytes),
         None => peer_key(&entry.parse::<PeerId>().ok()?)?,

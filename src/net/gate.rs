@@ -1,15 +1,18 @@
 //! The door: who may connect, how many at once, and how a dial ended.
 //!
-//! A connection passes three checks. Before any cryptography: fewer than `pending_max` inbound
-//! ones are on their way. After the keys are proved and before one of our protocols is offered:
-//! the key is a member's and its connections are not too many. In the handler: the hello.
+//! A connection passes three checks. Before any cryptography: where it comes from did not knock
+//! too often, and fewer than `pending_max` inbound ones are on their way. After the keys are proved and before one of our protocols is offered:
+//! the key may be a member's and its connections are not too many. In the handler: the
+//! certificate, unless members are on a list, and the hello.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::{BTreeMap, VecDeque},
     error::Error,
     io,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     task::{Context, Poll},
+    time::Instant,
 };
 
 use libp2p::{
@@ -27,18 +30,19 @@ use tokio::sync::mpsc;
 
 use super::{
     DialOutcome, NetError,
-    handler::{Close, LaneHandler, Origin},
+    handler::{LaneHandler, Origin, Tell},
     hello::Class,
     hub::{Command, Hub, count},
     identity::{peer_id, peer_key},
+    pending::{Pending, TooMany},
 };
 
 pub(super) struct Gate {
     hub: Arc<Hub>,
     commands: mpsc::Receiver<Command>,
-    /// Inbound connections that are not established yet.
-    pending: BTreeSet<ConnectionId>,
-    /// Established connections of each member.
+    /// Inbound connections whose peers are not admitted yet.
+    pending: Pending,
+    /// Established connections of each peer.
     held: BTreeMap<PeerKey, usize>,
     dials: BTreeMap<ConnectionId, (PeerKey, Class, String)>,
     out: VecDeque<ToSwarm<std::convert::Infallible, std::convert::Infallible>>,
@@ -48,16 +52,19 @@ pub(super) struct Gate {
 enum Denied {
     #[error("too many connections")]
     Crowded,
-    #[error("the key is not on the allowlist")]
+    #[error("too many connections from there lately")]
+    Hurried,
+    #[error("the key is not on the allowlist, or revoked")]
     NotMember,
 }
 
 impl Gate {
     pub(super) fn new(hub: Arc<Hub>, commands: mpsc::Receiver<Command>) -> Self {
+        let pending = Pending::new(hub.limits.pending_max);
         Self {
             hub,
             commands,
-            pending: BTreeSet::new(),
+            pending,
             held: BTreeMap::new(),
             dials: BTreeMap::new(),
             out: VecDeque::new(),
@@ -65,7 +72,7 @@ impl Gate {
     }
 
     fn admit(&self, peer: &PeerId) -> Result<PeerKey, ConnectionDenied> {
-        let member = peer_key(peer).filter(|key| self.hub.membership.contains(key));
+        let member = peer_key(peer).filter(|key| self.hub.membership.may_be_member(key));
         let Some(key) = member else {
             count(&self.hub.counters.denied, 1);
             return Err(ConnectionDenied::new(Denied::NotMember));
@@ -134,13 +141,16 @@ impl NetworkBehaviour for Gate {
         &mut self,
         id: ConnectionId,
         _: &Multiaddr,
-        _: &Multiaddr,
+        from: &Multiaddr,
     ) -> Result<(), ConnectionDenied> {
-        if self.pending.len() >= self.hub.limits.pending_max {
-            return Err(self.crowded());
-        }
-        self.pending.insert(id);
-        Ok(())
+        let from = host(from).unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED));
+        self.pending.enter(id, from, Instant::now()).map_err(|why| match why {
+            TooMany::Waiting => self.crowded(),
+            TooMany::Knocks => {
+                count(&self.hub.counters.throttled, 1);
+                ConnectionDenied::new(Denied::Hurried)
+            }
+        })
     }
 
     fn handle_established_inbound_connection(
@@ -150,8 +160,10 @@ impl NetworkBehaviour for Gate {
         _: &Multiaddr,
         _: &Multiaddr,
     ) -> Result<LaneHandler, ConnectionDenied> {
-        self.pending.remove(&id);
         let key = self.admit(&peer)?;
+        if !self.hub.membership.by_certificate() {
+            self.pending.admitted(id, Instant::now());
+        }
         Ok(LaneHandler::new(Arc::clone(&self.hub), key, Origin::Accepted))
     }
 
@@ -177,9 +189,12 @@ impl NetworkBehaviour for Gate {
                     *held = held.saturating_add(1);
                 }
             }
-            FromSwarm::ConnectionClosed(closed) => self.closed(&closed.peer_id),
+            FromSwarm::ConnectionClosed(closed) => {
+                self.pending.leave(closed.connection_id);
+                self.closed(&closed.peer_id);
+            }
             FromSwarm::ListenFailure(failed) => {
-                self.pending.remove(&failed.connection_id);
+                self.pending.leave(failed.connection_id);
             }
             FromSwarm::DialFailure(failed) => {
                 if let Some((key, class, _)) = self.dials.remove(&failed.connection_id) {
@@ -190,9 +205,16 @@ impl NetworkBehaviour for Gate {
         }
     }
 
-    fn on_connection_handler_event(&mut self, peer_id: PeerId, id: ConnectionId, _: Close) {
-        let connection = CloseConnection::One(id);
-        self.out.push_back(ToSwarm::CloseConnection { peer_id, connection });
+    fn on_connection_handler_event(&mut self, peer_id: PeerId, id: ConnectionId, tell: Tell) {
+        match tell {
+            Tell::Admitted => {
+                self.pending.admitted(id, Instant::now());
+            }
+            Tell::Close => {
+                let connection = CloseConnection::One(id);
+                self.out.push_back(ToSwarm::CloseConnection { peer_id, connection });
+            }
+        }
     }
 
     fn poll(
@@ -225,6 +247,21 @@ pub(super) fn parse_address(text: &str, key: &PeerKey) -> Result<Multiaddr, NetE
         }
         _ => Err(malformed()),
     }
+}
+
+/// The IP address at the front.
+pub(super) fn host(address: &Multiaddr) -> Option<IpAddr> {
+    match address.iter().next() {
+        Some(Protocol::Ip4(host)) => Some(host.into()),
+        Some(Protocol::Ip6(host)) => Some(host.into()),
+        _ => None,
+    }
+}
+
+/// Whether it is an address of this host only.
+pub(super) fn is_loopback(address: &str) -> bool {
+    let parsed = address.parse::<Multiaddr>().ok();
+    parsed.as_ref().and_then(host).is_some_and(|host| host.is_loopback())
 }
 
 /// Splits an address with a key (`/ip4/…/tcp/…/p2p/…`) into the key and the whole.

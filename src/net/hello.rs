@@ -30,6 +30,8 @@ pub(super) mod kind {
     pub(in crate::net) const BYE: u8 = 4;
     pub(in crate::net) const PING: u8 = 5;
     pub(in crate::net) const PONG: u8 = 6;
+    /// The sender's certificate: before its hello, and when it was renewed.
+    pub(in crate::net) const CERTIFICATE: u8 = 7;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -17,10 +17,10 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Inbound,
-    allowlist::Allowlist,
     hello::{Class, Hello},
     limits::Limits,
     link::{End, Link},
+    membership::Membership,
     message::Lane,
 };
 
@@ -36,7 +36,7 @@ pub(super) struct Hub {
     pub(super) versions: RangeInclusive<u16>,
     pub(super) address: OnceLock<String>,
     pub(super) limits: Limits,
-    pub(super) membership: Allowlist,
+    pub(super) membership: Membership,
     pub(super) inbound: Arc<dyn Inbound>,
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) counters: Counters,
@@ -198,6 +198,7 @@ impl Links {
 pub(super) struct Counters {
     pub(super) denied: AtomicU64,
     pub(super) crowded: AtomicU64,
+    pub(super) throttled: AtomicU64,
     pub(super) violations: AtomicU64,
     pub(super) frames: AtomicU64,
 }
@@ -206,10 +207,12 @@ pub(super) struct Counters {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Connections of keys that are not members.
+    /// Connections of those who are no members, or are it no longer.
     pub denied: u64,
     /// Connections refused because too many were pending or held by one peer.
     pub crowded: u64,
+    /// Connections refused because too many came from an address or a network lately.
+    pub throttled: u64,
     /// Connections closed because the peer broke the protocol.
     pub violations: u64,
     /// Frames decoded.
@@ -222,6 +225,7 @@ impl Counters {
         Counts {
             denied: read(&self.denied),
             crowded: read(&self.crowded),
+            throttled: read(&self.throttled),
             violations: read(&self.violations),
             frames: read(&self.frames),
         }

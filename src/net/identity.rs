@@ -9,6 +9,11 @@ use libp2p::{
 use mobula_actors::id::PeerKey;
 use thiserror::Error;
 
+use super::{
+    armor::{from_hex, to_hex},
+    limits::KEY_FILE_BYTES_MAX,
+};
+
 /// The secret key of a node. It is never printed.
 #[derive(Clone)]
 pub struct Identity {
@@ -23,12 +28,11 @@ impl Identity {
     }
 
     /// Reads a key that `save` wrote. Refuses a file that group or others can access.
-    pub fn load(path: &Path) -> Result<Self, IdentityError> {
-        let file = fs::File::open(path)?;
-        refuse_shared(&file.metadata()?)?;
-        let mut text = String::new();
-        io::Read::read_to_string(&mut io::Read::take(file, 128), &mut text)?;
-        Self::from_secret(text.trim())
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, IdentityError> {
+        Self::from_secret(read_secret(path.as_ref())?.trim())
     }
 
     /// The key with this secret, 64 hexadecimal digits.
@@ -46,18 +50,15 @@ impl Identity {
     /// has it is this node.
     #[must_use]
     pub fn secret(&self) -> String {
-        self.pair.secret().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+        to_hex(self.pair.secret().as_ref())
     }
 
     /// Writes the key to a new file of mode 0600. An existing file is left as it is and refused.
-    pub fn save(&self, path: &Path) -> Result<(), IdentityError> {
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(path)?;
-        writeln!(file, "{}", self.secret())?;
-        Ok(file.sync_all()?)
+    ///
+    /// # Errors
+    /// [`IdentityError`].
+    pub fn save(&self, path: impl AsRef<Path>) -> Result<(), IdentityError> {
+        write_secret(path.as_ref(), &format!("{}\n", self.secret()))
     }
 
     /// The public half: the name of the node across restarts.
@@ -88,11 +89,41 @@ pub enum IdentityError {
         mode: u32,
     },
     /// The file is not 64 hexadecimal digits.
-    #[error("the key file must hold 64 hexadecimal digits")]
+    #[error("the key file must hold the 64 hexadecimal digits of a node's secret key")]
     Malformed,
+    /// The file is not the key of a cluster.
+    #[error("this is not the key file of a cluster: make one with `mobula keygen --cluster`")]
+    NoClusterKey,
+    /// The file exists already. A key that is overwritten is lost.
+    #[error("the key file exists and is left as it is: choose another name")]
+    Exists,
     /// The file system refused.
     #[error("key file: {0}")]
     Io(#[from] io::Error),
+}
+
+/// The text of a file that only its owner can access.
+pub(super) fn read_secret(path: &Path) -> Result<String, IdentityError> {
+    let file = fs::File::open(path)?;
+    refuse_shared(&file.metadata()?)?;
+    let mut text = String::new();
+    io::Read::read_to_string(&mut io::Read::take(file, KEY_FILE_BYTES_MAX), &mut text)?;
+    Ok(text)
+}
+
+/// Writes a new file that only its owner can access.
+pub(super) fn write_secret(path: &Path, text: &str) -> Result<(), IdentityError> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let opened = options.open(path);
+    let mut file = opened.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => IdentityError::Exists,
+        _ => error.into(),
+    })?;
+    file.write_all(text.as_bytes())?;
+    Ok(file.sync_all()?)
 }
 
 #[cfg(unix)]
@@ -104,20 +135,6 @@ fn refuse_shared(metadata: &fs::Metadata) -> Result<(), IdentityError> {
 #[cfg(not(unix))]
 fn refuse_shared(_: &fs::Metadata) -> Result<(), IdentityError> {
     Ok(())
-}
-
-/// 32 bytes from 64 hexadecimal digits.
-pub(super) fn from_hex(text: &str) -> Option<[u8; 32]> {
-    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return None };
-    let mut bytes = [0; 32];
-    if pairs.len() != bytes.len() {
-        return None;
-    }
-    for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-        let digit = |d: u8| char::from(d).to_digit(16).and_then(|d| u8::try_from(d).ok());
-        *byte = (digit(high)? << 4) | digit(low)?;
-    }
-    Some(bytes)
 }
 
 /// The libp2p name of a key. `None` when the bytes are not a point of the curve.
@@ -150,7 +167,7 @@ mod tests {
         let identity = Identity::generate();
         identity.save(&path).unwrap();
         assert_eq!(Identity::load(&path).unwrap().peer_key(), identity.peer_key());
-        assert!(matches!(identity.save(&path), Err(IdentityError::Io(_))), "never overwritten");
+        assert!(matches!(identity.save(&path), Err(IdentityError::Exists)), "never overwritten");
         let open = std::os::unix::fs::PermissionsExt::from_mode(0o640);
         fs::set_permissions(&path, open).unwrap();
         assert!(matches!(Identity::load(&path), Err(IdentityError::Shared { mode: 0o640 })));

@@ -13,7 +13,8 @@ use futures::{AsyncRead, AsyncWrite};
 use super::{
     frame::{self, Assembler, Header, Violation},
     limits::{
-        BATCH_BYTES_MAX, DIRECT_BYTES_MIN, FRAME_BYTES_MAX, MUXER_FRAME_BYTES, OWN_BYTES_MAX,
+        BATCH_BYTES_MAX, DIRECT_BYTES_MIN, FRAME_BYTES_MAX, GREETING_BYTES_MAX, MUXER_FRAME_BYTES,
+        OWN_BYTES_MAX,
     },
     message::{Lane, Message},
     queue::Queue,
@@ -220,6 +221,9 @@ impl Reader {
                 return Err(Violation::Hello);
             }
             let bytes = header.frame_bytes()?;
+            if bytes > GREETING_BYTES_MAX && !self.admitted {
+                return Err(Violation::Hello);
+            }
             if bytes > self.filled {
                 return Ok(None);
             }

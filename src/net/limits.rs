@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::rate::Refill;
+
 /// The bounds that a node may set. The defaults suit a cluster on one fast network.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -76,3 +78,32 @@ pub(super) const COMMANDS_MAX: usize = 1024;
 pub(super) const MEMBERS_MAX: usize = 4096;
 /// The text of an allowlist.
 pub(super) const ALLOWLIST_BYTES_MAX: u64 = 1 << 20;
+/// The text of a key file.
+pub(super) const KEY_FILE_BYTES_MAX: u64 = 256;
+/// A certificate on the wire.
+pub(super) const CERTIFICATE_BYTES_MAX: usize = 512;
+/// The text of a certificate.
+pub(super) const CERTIFICATE_FILE_BYTES_MAX: u64 = 4 << 10;
+/// Peers on a list of revocations.
+pub(super) const REVOKED_MAX: usize = 4096;
+/// The text of a list of revocations.
+pub(super) const REVOCATIONS_FILE_BYTES_MAX: u64 = 1 << 20;
+/// How often the files of certificate and revocations are looked at.
+pub(super) const REREAD_INTERVAL: Duration = Duration::from_secs(1);
+/// A frame of a peer that is not admitted, with its header.
+pub(super) const GREETING_BYTES_MAX: usize = 1 << 10;
+/// Of the places of `pending_max`, one in so many is kept for addresses that members came from.
+pub(super) const KEPT_PLACES: usize = 4;
+/// Addresses that members came from.
+pub(super) const KNOWN_ADDRESSES_MAX: usize = 1024;
+/// Connections from one IPv4 address or IPv6 /64 before any cryptography: 128, then 32 a second.
+pub(super) const ADDRESS_RATE: Refill =
+    Refill { burst: 128, every: Duration::from_micros(1_000_000 / 32) };
+/// The same from an IPv4 /24 or an IPv6 /56 of strangers: 256, then 64 a second.
+pub(super) const NETWORK_RATE: Refill =
+    Refill { burst: 256, every: Duration::from_micros(1_000_000 / 64) };
+/// The same from an IPv4 /16 or an IPv6 /48 of strangers: 512, then 128 a second.
+pub(super) const REGION_RATE: Refill =
+    Refill { burst: 512, every: Duration::from_micros(1_000_000 / 128) };
+/// Addresses and networks that knocked lately.
+pub(super) const BUCKETS_MAX: usize = 4096;

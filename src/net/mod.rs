@@ -5,7 +5,8 @@
 //! there, a connection for `Bulk` in each direction. Messages go from the sender's task through
 //! the lane's queue to the connection's task and its socket; the swarm sees connections only.
 //!
-//! - **N-1** No frame of a peer is decoded unless its key is on the allowlist.
+//! - **N-1** No frame of a peer is decoded unless its key is on the allowlist or it has shown a
+//!   certificate that holds.
 //! - **N-2** The first frame is the hello; no message is delivered before both sides joined.
 //! - **N-3** At most one link per peer. `connected`, messages, `disconnected` of a life come in
 //!   this order, and a later life begins after the earlier one is reported gone.
@@ -26,7 +27,10 @@
 )]
 
 mod allowlist;
+mod armor;
+mod certificate;
 mod clock;
+mod cluster_key;
 mod frame;
 mod gate;
 mod handler;
@@ -36,8 +40,12 @@ mod identity;
 mod lane;
 mod limits;
 mod link;
+mod membership;
 mod message;
+mod pending;
 mod queue;
+mod rate;
+mod revocations;
 mod start;
 #[cfg(test)]
 mod tests;
@@ -51,13 +59,17 @@ use tokio::{sync::oneshot, task::JoinHandle, time::timeout};
 use hub::{Command, Hub};
 use link::End;
 
-pub use allowlist::{Allowlist, AllowlistError};
+pub use allowlist::{Allowlist, AllowlistError, parse_key};
+pub use certificate::{Certificate, CertificateError};
+pub use cluster_key::{ClusterId, ClusterKey};
 pub use frame::Violation;
 pub use hub::Counts;
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
 pub use link::Link;
+pub use membership::Membership;
 pub use message::{Lane, Message, Refused, Why};
+pub use revocations::Revocations;
 
 /// What a node needs to join the network.
 #[derive(Clone, Debug)]
@@ -68,7 +80,7 @@ pub struct NetConfig {
     /// Which life of the key this is; larger than any before.
     pub boot: u64,
     /// Who may connect and be dialed.
-    pub membership: Allowlist,
+    pub membership: Membership,
     /// Where to listen, such as `/ip4/127.0.0.1/tcp/0`. `None` (the default): dial only; such a
     /// node can be sent no bulk unless it was dialed.
     pub listen: Option<String>,
@@ -80,7 +92,8 @@ pub struct NetConfig {
 impl NetConfig {
     /// A node that does not listen, with the default bounds.
     #[must_use]
-    pub fn new(identity: Identity, boot: u64, membership: Allowlist) -> Self {
+    pub fn new(identity: Identity, boot: u64, membership: impl Into<Membership>) -> Self {
+        let membership = membership.into();
         let versions = hello::VERSIONS;
         Self { identity, boot, membership, listen: None, limits: Limits::default(), versions }
     }
@@ -124,7 +137,7 @@ pub enum DialOutcome {
 #[non_exhaustive]
 pub enum NetError {
     /// An open door without a list of guests.
-    #[error("refusing to listen on {address} with an empty allowlist: name the members first")]
+    #[error("refusing to listen on {address} without members: give a certificate or an allowlist")]
     Open {
         /// Where it should have listened.
         address: String,
@@ -162,8 +175,11 @@ pub enum NetError {
         /// Its largest value.
         max: usize,
     },
-    /// The peer is not on the allowlist.
-    #[error("{0} is not on the allowlist")]
+    /// This node's certificate does not hold.
+    #[error("refusing to start: {0}")]
+    Certificate(#[from] CertificateError),
+    /// The peer is not on the allowlist, or revoked.
+    #[error("{0} is not on the allowlist, or revoked")]
     NotMember(PeerKey),
     /// A node has no link with itself.
     #[error("this is the node's own key")]
@@ -179,6 +195,12 @@ pub enum NetError {
 /// [`NetError::Seed`] or [`NetError::Address`].
 pub fn split_address(address: &str) -> Result<(PeerKey, String), NetError> {
     gate::split_address(address)
+}
+
+/// Whether an address, such as one to listen at, is of this host only.
+#[must_use]
+pub fn is_loopback(address: &str) -> bool {
+    gate::is_loopback(address)
 }
 
 /// A running node of the network. Dropping it closes every connection without a goodbye.
@@ -220,7 +242,7 @@ impl Net {
         if peer == self.hub.me.key {
             return Err(NetError::Myself);
         }
-        if !self.hub.membership.contains(&peer) {
+        if !self.hub.membership.may_be_member(&peer) {
             return Err(NetError::NotMember(peer));
         }
         gate::parse_address(address, &peer)?;

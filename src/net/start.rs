@@ -2,7 +2,6 @@
 
 use std::{
     io,
-    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -24,10 +23,12 @@ use mobula_actors::id::NodeId;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Inbound, Net, NetConfig, NetError,
-    gate::Gate,
+    Inbound, Membership, Net, NetConfig, NetError,
+    gate::{Gate, host, is_loopback},
     hub::{Counters, Hub},
-    limits::{COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, STREAMS_PER_CONNECTION_MAX},
+    limits::{
+        COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL, STREAMS_PER_CONNECTION_MAX,
+    },
 };
 
 /// Largest `message_bytes_max` and `bulk_message_bytes_max`.
@@ -36,6 +37,7 @@ const BULK_MESSAGE_BYTES_LIMIT: usize = (16 << 20) + (64 << 10);
 
 pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Net, NetError> {
     check(&config)?;
+    config.membership.check_own(&config.identity.peer_key())?;
     let keypair = config.identity.keypair();
     let me = keypair.public().to_peer_id();
     let transport = transport(&keypair, &config.limits)?;
@@ -66,7 +68,13 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
         let _ = hub.address.set(first.clone());
     }
     let (stop, stopped) = oneshot::channel();
-    let swarm = tokio::spawn(drive(swarm, stopped));
+    let membership = hub.membership.clone();
+    let swarm = tokio::spawn(async move {
+        tokio::select! {
+            () = drive(swarm, stopped) => {}
+            () = reread(membership) => {}
+        }
+    });
     Ok(Net { hub, addresses, stop, swarm })
 }
 
@@ -77,6 +85,32 @@ async fn drive(mut swarm: Swarm<Gate>, mut stopped: oneshot::Receiver<()>) {
             event = swarm.select_next_some() => tracing::trace!(?event, "swarm"),
         }
     }
+}
+
+/// Keeps up with the files of the membership, if it has any.
+async fn reread(membership: Membership) {
+    let mut interval = tokio::time::interval(REREAD_INTERVAL);
+    let mut failed = false;
+    while membership.has_files() {
+        interval.tick().await;
+        let again = membership.clone();
+        let read = tokio::task::spawn_blocking(move || again.reload()).await;
+        match read {
+            Ok(Ok(new)) => {
+                if new {
+                    tracing::info!("membership: what is new in the files holds from now on");
+                }
+                failed = false;
+            }
+            // Once for each change that cannot be read, not once a second.
+            Ok(Err(why)) if !failed => {
+                tracing::warn!(%why, "membership: what was known before holds on");
+                failed = true;
+            }
+            _ => {}
+        }
+    }
+    std::future::pending().await
 }
 
 fn check(config: &NetConfig) -> Result<(), NetError> {
@@ -170,17 +204,4 @@ fn refuse_taken(address: &Multiaddr) -> io::Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn host(address: &Multiaddr) -> Option<IpAddr> {
-    match address.iter().next() {
-        Some(Protocol::Ip4(host)) => Some(host.into()),
-        Some(Protocol::Ip6(host)) => Some(host.into()),
-        _ => None,
-    }
-}
-
-fn is_loopback(address: &str) -> bool {
-    let parsed = address.parse::<Multiaddr>().ok();
-    parsed.as_ref().and_then(host).is_some_and(|host| host.is_loopback())
 }

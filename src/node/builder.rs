@@ -21,8 +21,8 @@ use super::service::{NodeMsg, SERVICE_MESSAGES_MAX, Service};
 use super::{Inner, Node, System};
 use crate::gossip::{Config, Input};
 use crate::net::{
-    Allowlist, AllowlistError, Counts, Identity, IdentityError, Limits, Net, NetConfig, NetError,
-    split_address,
+    self, Allowlist, AllowlistError, CertificateError, Counts, Identity, IdentityError, Limits,
+    Net, NetConfig, NetError, split_address,
 };
 use crate::placement::{Capacity, host};
 
@@ -36,6 +36,15 @@ pub enum NodeError {
     /// The list of members.
     #[error("the list of members cannot be used: {0}")]
     Members(#[from] AllowlistError),
+    /// The certificate or the list of revocations.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(#[from] CertificateError),
+    /// It should listen beyond its host under a name that nobody can know.
+    #[error("refusing to listen on {address} with a key made for this run: give an identity file")]
+    Nameless {
+        /// Where it should have listened.
+        address: String,
+    },
     /// The network.
     #[error(transparent)]
     Net(#[from] NetError),
@@ -58,8 +67,10 @@ pub struct NodeBuilder {
     seeds: Vec<String>,
     identity: Option<Identity>,
     identity_file: Option<PathBuf>,
-    members: Option<Allowlist>,
+    members: Option<net::Membership>,
     members_file: Option<PathBuf>,
+    certificate_file: Option<PathBuf>,
+    revocations_file: Option<PathBuf>,
     kinds: Vec<Hosted>,
     labels: Vec<String>,
     capacity: Option<Capacity>,
@@ -69,7 +80,8 @@ pub struct NodeBuilder {
 
 impl NodeBuilder {
     /// Listens at `address`, such as `/ip4/10.0.0.7/tcp/7000`. Port 0 takes a free one. A node that
-    /// does not listen can join and be joined by nobody.
+    /// does not listen can join and be joined by nobody. Beyond its own host it listens only with
+    /// an identity and a certificate or members.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
         self
@@ -101,9 +113,23 @@ impl NodeBuilder {
         self
     }
 
-    /// Admits these members and nobody else.
-    pub fn members(mut self, members: Allowlist) -> Self {
-        self.members = Some(members);
+    /// Shows the certificate in this file, as `mobula admit` made it for this node's key, and
+    /// admits whoever shows one of the same cluster.
+    pub fn certificate(mut self, file: impl AsRef<Path>) -> Self {
+        self.certificate_file = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Closes the connections of those whom this file revokes, as `mobula revoke` writes it. There
+    /// may be no such file yet; it is read again when it changes.
+    pub fn revocations(mut self, file: impl AsRef<Path>) -> Self {
+        self.revocations_file = Some(file.as_ref().to_owned());
+        self
+    }
+
+    /// Admits these members and nobody else: an allowlist or a membership.
+    pub fn members(mut self, members: impl Into<net::Membership>) -> Self {
+        self.members = Some(members.into());
         self
     }
 
@@ -201,7 +227,12 @@ impl NodeBuilder {
         if let Some(identity) = self.identity.take() {
             return Ok(identity);
         }
-        let Some(file) = &self.identity_file else { return Ok(Identity::generate()) };
+        let Some(file) = &self.identity_file else {
+            return match self.listen.as_ref().filter(|address| !net::is_loopback(address)) {
+                Some(address) => Err(NodeError::Nameless { address: address.clone() }),
+                None => Ok(Identity::generate()),
+            };
+        };
         if !file.exists() {
             let identity = Identity::generate();
             identity.save(file)?;
@@ -210,12 +241,17 @@ impl NodeBuilder {
         Ok(Identity::load(file)?)
     }
 
-    fn take_members(&mut self) -> Result<Allowlist, NodeError> {
-        match (self.members.take(), &self.members_file) {
-            (Some(members), _) => Ok(members),
-            (None, Some(file)) => Ok(Allowlist::load(file)?),
-            (None, None) => Ok(Allowlist::new()),
-        }
+    fn take_members(&mut self) -> Result<net::Membership, NodeError> {
+        let members = match (self.members.take(), &self.certificate_file, &self.members_file) {
+            (Some(members), _, _) => members,
+            (None, Some(file), _) => net::Membership::certificate(file)?,
+            (None, None, Some(file)) => net::Membership::allowlist(file)?,
+            (None, None, None) => Allowlist::new().into(),
+        };
+        Ok(match &self.revocations_file {
+            Some(file) => members.revocations(file)?,
+            None => members,
+        })
     }
 }
 
@@ -266,6 +302,11 @@ pub(super) struct Clustered {
 }
 
 impl Clustered {
+    #[cfg(test)]
+    pub(super) fn cluster(&self) -> Arc<Cluster> {
+        self.cluster.clone()
+    }
+
     pub(super) async fn spawn<A: Actor, R>(
         &self,
         spec: Spec<A, R>,

@@ -33,6 +33,8 @@ mod credit;
 mod directory;
 #[cfg(feature = "net")]
 mod frames;
+#[cfg(all(test, feature = "net"))]
+mod hostile;
 #[cfg(feature = "net")]
 mod hosting;
 #[cfg(feature = "net")]

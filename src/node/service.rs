@@ -17,7 +17,7 @@ use mobula_actors::{
 use serde::{Deserialize, Serialize};
 
 use super::children::Located;
-use super::cluster::Cluster;
+use super::cluster::{Cluster, service_id};
 use super::directory::{Entry, Refusal, Stamp};
 use super::hosting::Commission;
 use super::membership::Member;
@@ -113,6 +113,8 @@ impl Actor for Service {
                 verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
             }
             NodeMsg::Start(order) => start(cluster, *order),
+            // Nobody ends a node's own actor from elsewhere.
+            NodeMsg::End { actor, .. } if actor == service_id(cluster.id) => {}
             NodeMsg::End { actor, epoch, exit, kill } => {
                 cluster.end_hosted(actor, epoch, exit, kill);
             }

@@ -120,7 +120,7 @@ async fn node_of(dir: PathBuf) -> Node {
         let byte = |i: usize| u8::from_str_radix(&line[2 * i..2 * i + 2], 16).unwrap();
         members.insert(mobula::actors::id::PeerKey(std::array::from_fn(byte))).unwrap();
     }
-    let key = Identity::load(&dir.join("node.key")).unwrap();
+    let key = Identity::load(dir.join("node.key")).unwrap();
     let seed = std::env::var(NODE_SEED).unwrap();
     member(key, &members, None).join([seed]).host::<Puppet>().start().await.unwrap()
 }

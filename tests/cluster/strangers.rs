@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mobula::actors::id::{NodeId, PeerKey};
-use mobula::net::{Allowlist, DialOutcome, Identity, Inbound, Lane, Link, Message, Net, NetConfig};
+use mobula::net::{DialOutcome, Inbound, Lane, Link, Message, Net, NetConfig, NetError};
+use mobula::node::NodeError;
 use mobula::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -55,6 +56,19 @@ async fn strangers_start_nothing_and_disturb_nobody() {
     }
     assert_eq!(stranger.members().len(), 1);
     drop(half_open);
+}
+
+#[tokio::test]
+async fn a_node_listens_beyond_its_host_only_with_an_identity_and_members() {
+    let beyond = || Node::builder().listen("/ip4/0.0.0.0/tcp/0");
+    let (keys, list) = members(1);
+    let refused = beyond().members(list).start().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Nameless { .. }), "{refused}");
+    let refused = beyond().key(keys[0].clone()).start().await.unwrap_err();
+    assert!(matches!(refused, NodeError::Net(NetError::Open { .. })), "{refused}");
+    for refused in [beyond().start().await.unwrap_err(), refused] {
+        assert_eq!(refused.to_string().lines().count(), 1);
+    }
 }
 
 /// A member that speaks the network's language and nothing else.

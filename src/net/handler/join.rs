@@ -7,6 +7,7 @@ use mobula_actors::id::NodeId;
 
 use super::{LaneHandler, Origin, Phase, leave::Reason};
 use crate::net::{
+    CertificateError,
     frame::{Header, Violation},
     hello::{Class, Hello, HelloError, kind},
     hub::Claim,
@@ -17,6 +18,19 @@ use crate::net::{
 impl LaneHandler {
     pub(super) fn own(&mut self, lane: Lane, header: &Header, body: &Bytes) -> Result<(), Reason> {
         match (header.kind, lane, &mut self.phase) {
+            (kind::CERTIFICATE, Lane::Control | Lane::Bulk, Phase::Unproven) => {
+                self.proven(lane, body)
+            }
+            // A peer that admits by a list begins with its hello.
+            (kind::HELLO, Lane::Control | Lane::Bulk, Phase::Unproven) => {
+                Err(CertificateError::Missing.into())
+            }
+            (_, _, Phase::Unproven) => Err(Violation::Hello.into()),
+            (kind::CERTIFICATE, Lane::Control | Lane::Bulk, Phase::Greeting)
+                if self.certificate.is_none() =>
+            {
+                Err(CertificateError::Listed.into())
+            }
             (kind::HELLO, Lane::Control | Lane::Bulk, Phase::Greeting) => self.greeted(body),
             (_, _, Phase::Greeting) => Err(Violation::Hello.into()),
             (kind::OPEN, Lane::Control, Phase::Choosing(hello)) => {
@@ -37,6 +51,12 @@ impl LaneHandler {
                 if let Some(rtt) = self.clock.pong(header.target) {
                     link.set_rtt(rtt);
                 }
+                Ok(())
+            }
+            (kind::CERTIFICATE, Lane::Control, Phase::Carrying(_))
+                if self.certificate.is_some() =>
+            {
+                self.certificate = Some(self.hub.membership.verify(&self.peer, body)?);
                 Ok(())
             }
             (kind::BYE, Lane::Control | Lane::Call, Phase::Carrying(_)) => self.bye(),

@@ -2,9 +2,9 @@
 
 use std::task::Context;
 
-use super::{Close, LaneHandler, Origin, Phase};
+use super::{LaneHandler, Origin, Phase, Tell};
 use crate::net::{
-    DialOutcome,
+    CertificateError, DialOutcome,
     frame::Violation,
     hello::{Class, kind},
     hub::count,
@@ -24,12 +24,20 @@ pub(super) enum Reason {
     /// This side closes the link.
     Local,
     Refused(String),
+    /// The peer is no member, or is it no longer.
+    Denied(CertificateError),
     Violation(Violation),
 }
 
 impl From<Violation> for Reason {
     fn from(violation: Violation) -> Self {
         Self::Violation(violation)
+    }
+}
+
+impl From<CertificateError> for Reason {
+    fn from(error: CertificateError) -> Self {
+        Self::Denied(error)
     }
 }
 
@@ -74,6 +82,9 @@ impl LaneHandler {
         if matches!(phase, Phase::Done) {
             return;
         }
+        if let Reason::Denied(why) = reason {
+            self.denied(why);
+        }
         let lanes = std::mem::take(&mut self.lanes);
         self.to_open.clear();
         let unwritten = [lanes.control, lanes.call, lanes.bulk]
@@ -85,8 +96,8 @@ impl LaneHandler {
             count(&self.hub.counters.violations, 1);
             tracing::warn!(peer = %self.peer, %violation, "connection closed");
         }
-        if matches!(reason, Reason::Violation(_) | Reason::Slow) {
-            self.close = Some(Close);
+        if matches!(reason, Reason::Violation(_) | Reason::Denied(_) | Reason::Slow) {
+            self.tell.push_back(Tell::Close);
         }
         match phase {
             Phase::Carrying(link) => {
@@ -106,7 +117,8 @@ impl LaneHandler {
         let link = self.hub.link(&self.peer);
         match (class, link) {
             (Class::Bulk, Some(link)) => link.bulk_failed(),
-            (Class::Control, None) => {
+            // A link that is over, whose end is just being reported, is none that was dialed for.
+            (Class::Control, link) if !link.as_ref().is_some_and(Link::is_open) => {
                 self.hub.inbound.dial_outcome(self.peer, outcome(reason));
             }
             _ => {}
@@ -131,6 +143,7 @@ fn outcome(reason: &Reason) -> DialOutcome {
         Reason::Local => DialOutcome::Other("this node closed the connection".into()),
         Reason::Spare => DialOutcome::Other("the peer holds another connection with us".into()),
         Reason::Refused(why) => DialOutcome::Other(why.clone()),
+        Reason::Denied(why) => DialOutcome::Other(format!("the peer is no member: {why}")),
         Reason::Violation(violation) => DialOutcome::Other(violation.to_string()),
     }
 }

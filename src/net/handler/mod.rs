@@ -1,7 +1,8 @@
 //! One connection: opens its lanes, says hello, joins a link, moves messages, leaves.
 //!
-//! The side that dialed opens the substreams and names the connection's class by them. Both sides
-//! send `HELLO` as the first frame. On a control connection the node with the smaller key then
+//! The side that dialed opens the substreams and names the connection's class by them. Where
+//! members are told by certificates, it shows its own first, and the other side says nothing
+//! before it has checked it; then it does the same. Both sides send `HELLO`. On a control connection the node with the smaller key then
 //! chooses: `OPEN` makes this connection carry the link, `SPARE` refuses it because another does.
 //! Only then are messages read or written, so a simultaneous dial loses and doubles nothing.
 //!
@@ -10,9 +11,11 @@
 mod join;
 mod leave;
 mod offer;
+mod prove;
 mod traffic;
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     sync::Arc,
     task::{Context, Poll},
@@ -28,6 +31,7 @@ use libp2p::{
 use mobula_actors::id::PeerKey;
 
 use super::{
+    certificate::Certificate,
     clock::{Beat, Clock},
     frame::Violation,
     hello::{Class, Hello, kind},
@@ -47,9 +51,14 @@ pub(super) enum Origin {
     Accepted,
 }
 
-/// Asks the swarm to close the connection even while the peer keeps substreams in negotiation.
+/// What the gate must know.
 #[derive(Debug)]
-pub(super) struct Close;
+pub(super) enum Tell {
+    /// The peer showed a certificate that holds.
+    Admitted,
+    /// The connection is to be closed even while the peer keeps substreams in negotiation.
+    Close,
+}
 
 pub(super) struct LaneHandler {
     hub: Arc<Hub>,
@@ -63,7 +72,12 @@ pub(super) struct LaneHandler {
     bell: Arc<AtomicWaker>,
     /// The lanes on which the peer said goodbye.
     byes: usize,
-    close: Option<Close>,
+    /// The certificate that the peer showed.
+    certificate: Option<Certificate>,
+    /// The serial of the one that it was shown.
+    shown: u64,
+    /// At most one of each.
+    tell: VecDeque<Tell>,
 }
 
 #[derive(Default)]
@@ -74,6 +88,8 @@ struct Lanes {
 }
 
 enum Phase {
+    /// No certificate yet.
+    Unproven,
     /// No hello yet.
     Greeting,
     /// The peer is the one to choose.
@@ -117,6 +133,7 @@ impl LaneHandler {
             None => Vec::new(),
         };
         let clock = Clock::new(hub.limits.handshake_timeout);
+        let phase = if hub.membership.by_certificate() { Phase::Unproven } else { Phase::Greeting };
         Self {
             hub,
             peer,
@@ -124,26 +141,30 @@ impl LaneHandler {
             class,
             to_open,
             lanes: Lanes::default(),
-            phase: Phase::Greeting,
+            phase,
             clock,
             bell: Arc::default(),
             byes: 0,
-            close: None,
+            certificate: None,
+            shown: 0,
+            tell: VecDeque::new(),
         }
     }
 
-    /// A substream is negotiated. The first of the two classes' greeting lanes says hello.
+    /// A substream is negotiated. The first of each class is the one that greets.
     fn lane_opened(&mut self, lane: Lane, stream: Stream) -> Result<(), Reason> {
         let class = if lane == Lane::Bulk { Class::Bulk } else { Class::Control };
         if *self.class.get_or_insert(class) != class || self.lanes.slot(lane).is_some() {
             return Err(Violation::Unexpected.into());
         }
-        let mut writer = Writer::new(lane);
-        if lane != Lane::Call {
-            writer.own(kind::HELLO, 0, &self.hub.hello(class).encode());
-        }
         let reader = Reader::new(lane, self.hub.message_bytes_max(lane));
-        *self.lanes.slot(lane) = Some(Io { stream, reader, writer });
+        *self.lanes.slot(lane) = Some(Io { stream, reader, writer: Writer::new(lane) });
+        // Strangers learn nothing of this node that they did not know when they dialed it.
+        let waits =
+            matches!(self.origin, Origin::Accepted) && matches!(self.phase, Phase::Unproven);
+        if lane != Lane::Call && !waits {
+            self.greet(lane, class);
+        }
         Ok(())
     }
 
@@ -173,6 +194,7 @@ impl LaneHandler {
             (Beat::Ping(nonce), phase) => {
                 if let Phase::Carrying(link) = phase {
                     link.dial_bulk();
+                    self.check_again()?;
                 }
                 if let Some(io) = &mut self.lanes.control {
                     io.writer.own(kind::PING, nonce, &[]);
@@ -203,7 +225,7 @@ impl Drop for LaneHandler {
 
 impl ConnectionHandler for LaneHandler {
     type FromBehaviour = Infallible;
-    type ToBehaviour = Close;
+    type ToBehaviour = Tell;
     type InboundProtocol = Offer;
     type OutboundProtocol = Offer;
     type InboundOpenInfo = ();
@@ -219,7 +241,7 @@ impl ConnectionHandler for LaneHandler {
         !matches!(self.phase, Phase::Done)
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Lane, Close>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<ConnectionHandlerEvent<Offer, Lane, Tell>> {
         self.bell.register(cx.waker());
         if let Some(lane) = self.to_open.pop() {
             let protocol = SubstreamProtocol::new(Offer(std::slice::from_ref(named(lane))), lane)
@@ -233,13 +255,13 @@ impl ConnectionHandler for LaneHandler {
                 self.end(&reason, cx);
             }
         }
-        match self.close.take() {
-            Some(close) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(close)),
+        match self.tell.pop_front() {
+            Some(tell) => Poll::Ready(ConnectionHandlerEvent::NotifyBehaviour(tell)),
             None => Poll::Pending,
         }
     }
 
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Close>> {
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<Option<Tell>> {
         self.lost(cx);
         Poll::Ready(None)
     }

@@ -9,6 +9,31 @@ use tokio::{
 
 use super::*;
 
+/// A bare libp2p node, which opens no substream.
+pub(super) fn mute(identity: &Identity) -> libp2p::Swarm<libp2p::swarm::dummy::Behaviour> {
+    libp2p::SwarmBuilder::with_existing_identity(identity.keypair())
+        .with_tokio()
+        .with_tcp(
+            libp2p::tcp::Config::default(),
+            libp2p::noise::Config::new,
+            libp2p::yamux::Config::default,
+        )
+        .unwrap()
+        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
+        .unwrap()
+        .with_swarm_config(|config| config.with_idle_connection_timeout(4 * PATIENCE))
+        .build()
+}
+
+pub(super) async fn until_established(mute: &mut libp2p::Swarm<libp2p::swarm::dummy::Behaviour>) {
+    loop {
+        let event = tokio::time::timeout(PATIENCE, mute.select_next_some()).await.unwrap();
+        if matches!(event, SwarmEvent::ConnectionEstablished { .. }) {
+            return;
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stranger_is_denied_and_members_talk_on() {
     // N-1
@@ -23,7 +48,7 @@ async fn a_stranger_is_denied_and_members_talk_on() {
     let stranger = Identity::generate();
     // The stranger trusts b; b does not know the stranger.
     let mut config = config(&stranger, &[]);
-    config.membership.insert(b.key()).unwrap();
+    config.membership = Allowlist::from_iter([b.key()]).into();
     let mut stranger = Node::start(config).await;
     for round in 1..=5 {
         stranger.dial(&b);
@@ -94,10 +119,53 @@ async fn half_open_sockets_beyond_the_cap_are_refused_and_slots_come_back() {
         let end = tokio::time::timeout(PATIENCE, socket.read_to_end(&mut rest)).await;
         assert!(end.is_ok(), "the node ends it");
     }
-    assert_eq!(b.net.counts().crowded, 8);
+    assert_eq!(b.net.counts().crowded, 9, "one place is kept");
     a.dial(&b);
     a.up().await;
     b.up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn strangers_that_sit_at_the_door_do_not_keep_out_who_came_before() {
+    // PE-1
+    let (mut a, mut b) = pair_with(|config| {
+        config.limits.pending_max = 4;
+        config.limits.handshake_timeout = PATIENCE;
+    })
+    .await;
+    a.dial(&b);
+    a.up().await;
+    b.up().await;
+    a.net.close(&b.key(), true);
+    a.down().await;
+    b.down().await;
+    let port: u16 = b.address().split('/').nth(4).unwrap().parse().unwrap();
+    let mut strangers = Vec::new();
+    for n in 2..8 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, n], 0).into()).unwrap();
+        strangers.push(socket.connect(([127, 0, 0, 1], port).into()).await.unwrap());
+    }
+    while b.net.counts().crowded < 3 {
+        tokio::task::yield_now().await;
+    }
+    a.dial(&b);
+    a.up().await;
+    b.up().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_knocks_too_often_is_cut_off_before_any_cryptography() {
+    // RT-1
+    let (_a, b) = pair().await;
+    let port: u16 = b.address().split('/').nth(4).unwrap().parse().unwrap();
+    let knocks = tokio::time::timeout(PATIENCE, async {
+        while b.net.counts().throttled == 0 {
+            drop(TcpStream::connect(("127.0.0.1", port)).await.unwrap());
+        }
+    });
+    assert!(knocks.await.is_ok());
+    assert_eq!(b.net.counts().frames, 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,18 +280,7 @@ async fn a_member_that_says_nothing_is_closed_and_never_becomes_a_link() {
     let mut config = config(&first, &[&second]);
     config.limits.handshake_timeout = Duration::from_millis(200);
     let mut a = Node::start(config).await;
-    let mut mute = libp2p::SwarmBuilder::with_existing_identity(second.keypair())
-        .with_tokio()
-        .with_tcp(
-            libp2p::tcp::Config::default(),
-            libp2p::noise::Config::new,
-            libp2p::yamux::Config::default,
-        )
-        .unwrap()
-        .with_behaviour(|_| libp2p::swarm::dummy::Behaviour)
-        .unwrap()
-        .with_swarm_config(|config| config.with_idle_connection_timeout(4 * PATIENCE))
-        .build();
+    let mut mute = mute(&second);
     mute.dial(a.address().parse::<libp2p::Multiaddr>().unwrap()).unwrap();
     let (mut established, mut closed) = (false, false);
     while !closed {

@@ -18,9 +18,9 @@ use crate::net::{
 const MESSAGE_BYTES_MAX: usize = 200_000;
 
 /// A socket in memory: what is written can be read, in steps of at most `step` bytes.
-struct Pipe {
-    bytes: Vec<u8>,
-    step: usize,
+pub(super) struct Pipe {
+    pub(super) bytes: Vec<u8>,
+    pub(super) step: usize,
 }
 
 impl AsyncWrite for Pipe {

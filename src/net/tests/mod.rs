@@ -1,8 +1,10 @@
 //! Tests of the room over real sockets on loopback.
 
+mod certificates;
 mod door;
 mod flow;
 mod frames;
+mod hostile;
 
 use std::{sync::Arc, time::Duration};
 
@@ -113,7 +115,7 @@ impl Node {
 }
 
 fn config(identity: &Identity, members: &[&Identity]) -> NetConfig {
-    let members = members.iter().map(|member| member.peer_key()).collect();
+    let members: Allowlist = members.iter().map(|member| member.peer_key()).collect();
     let mut config = NetConfig::new(identity.clone(), 1, members);
     config.listen = Some("/ip4/127.0.0.1/tcp/0".into());
     config

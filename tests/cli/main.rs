@@ -1,0 +1,180 @@
+//! The `mobula` command, and nodes that live by what it wrote.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use mobula::net::IdentityError;
+use mobula::node::NodeBuilder;
+use mobula::prelude::*;
+
+/// Longer than anything here takes; reached only by what hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A folder that goes away with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("mobula-cli-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    fn run(&self, line: &str) -> Output {
+        let words = line.split_whitespace();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_mobula"));
+        command.args(words).current_dir(&self.0).output().unwrap()
+    }
+
+    /// What a command that succeeds prints.
+    fn ok(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    }
+
+    /// What a command that fails complains about.
+    fn fails(&self, line: &str) -> String {
+        let output = self.run(line);
+        assert!(!output.status.success(), "{line} succeeded");
+        String::from_utf8(output.stderr).unwrap()
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn mode(file: &Path) -> u32 {
+    std::os::unix::fs::MetadataExt::mode(&std::fs::metadata(file).unwrap()) & 0o777
+}
+
+#[test]
+fn keys_are_private_to_their_owner_and_never_overwritten() {
+    let folder = Folder::new("keygen");
+    for (line, name) in
+        [("keygen node.key", "node.key"), ("keygen --cluster cluster.key", "cluster.key")]
+    {
+        let public = folder.ok(line);
+        assert_eq!(public.len(), 64, "{public}");
+        assert_eq!(mode(&folder.file(name)), 0o600);
+        let before = std::fs::read(folder.file(name)).unwrap();
+        let refused = folder.fails(line);
+        assert!(refused.contains(name) && refused.contains("choose another name"), "{refused}");
+        assert_eq!(std::fs::read(folder.file(name)).unwrap(), before);
+        assert!(!String::from_utf8_lossy(&before).contains(&public), "the public half is public");
+    }
+}
+
+#[test]
+fn mistakes_are_answered_with_what_to_do() {
+    let folder = Folder::new("mistakes");
+    let peer = folder.ok("keygen node.key");
+    folder.ok("keygen --cluster cluster.key");
+    folder.ok("keygen --cluster other.key");
+    folder.ok(&format!("revoke {peer} --key other.key --list others"));
+    let cases = [
+        (format!("admit {peer} --key node.key --days 1"), "mobula keygen --cluster"),
+        (format!("admit {peer} --key nowhere --days 1"), "nowhere"),
+        (format!("admit {peer} --key cluster.key"), "--days"),
+        (format!("admit {peer} --key cluster.key --days 0"), "1..=3650"),
+        ("admit node.key --key cluster.key --days 1".into(), "64 hexadecimal digits"),
+        (format!("revoke {peer} --key cluster.key --list others"), "the key of this cluster"),
+        (format!("revoke {peer} --key cluster.key --list node.key"), "mobula revoke"),
+        ("show node.key".into(), "mobula admit"),
+    ];
+    for (line, advice) in cases {
+        let said = folder.fails(&line);
+        assert!(said.contains(advice), "{line}: {said}");
+    }
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(folder.file("cluster.key"), open).unwrap();
+    let said = folder.fails(&format!("admit {peer} --key cluster.key --days 1"));
+    assert!(said.contains("0644") && said.contains("0600"), "{said}");
+}
+
+#[test]
+fn every_help_explains_the_model() {
+    let folder = Folder::new("help");
+    for line in ["--help", "keygen --help", "admit --help", "revoke --help"] {
+        let help = folder.ok(line);
+        let model = help.lines().skip_while(|line| !line.contains("in ten lines")).skip(1);
+        let numbered =
+            (1..=10).zip(model).all(|(n, line)| line.trim_start().starts_with(&format!("{n}. ")));
+        assert!(numbered, "{line}: {help}");
+    }
+}
+
+/// A node by the files that the command wrote.
+fn node(folder: &Folder, name: &str, seed: Option<&Node>) -> NodeBuilder {
+    Node::builder()
+        .identity(folder.file(&format!("{name}.key")))
+        .certificate(folder.file(&format!("{name}.cert")))
+        .revocations(folder.file("revoked"))
+        .listen("/ip4/127.0.0.1/tcp/0")
+        .join(seed.map(|seed| seed.addresses()[0].clone()))
+}
+
+async fn sees(node: &Node, n: usize) -> bool {
+    let alive = move |members: &[Member]| {
+        members.iter().filter(|member| member.standing == Standing::Alive).count() == n
+    };
+    node.until(PATIENCE, alive).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn admitted_nodes_meet_and_strangers_do_not_and_the_revoked_are_thrown_out() {
+    let folder = Folder::new("cluster");
+    folder.ok("keygen --cluster cluster.key");
+    folder.ok("keygen --cluster stranger-cluster.key");
+    let mut peers = Vec::new();
+    for (name, key) in [("a", "cluster.key"), ("b", "cluster.key"), ("c", "stranger-cluster.key")] {
+        let peer = folder.ok(&format!("keygen {name}.key"));
+        let said = folder.ok(&format!("admit {peer} --key {key} --days 7 --out {name}.cert"));
+        assert!(said.contains(&peer), "{said}");
+        assert_eq!(folder.ok(&format!("show {name}.cert")), said);
+        peers.push(peer);
+    }
+    let a = node(&folder, "a", None).start().await.unwrap();
+    let b = node(&folder, "b", Some(&a)).start().await.unwrap();
+    assert!(sees(&a, 2).await && sees(&b, 2).await);
+
+    let c = node(&folder, "c", Some(&a)).start().await.unwrap();
+    let mut tries = tokio::time::interval(Duration::from_millis(5));
+    let denied = tokio::time::timeout(PATIENCE, async {
+        while a.counts().denied == 0 {
+            tries.tick().await;
+        }
+    });
+    assert!(denied.await.is_ok(), "the stranger was not denied");
+    assert_eq!((a.members().len(), c.members().len()), (2, 1));
+    // Somebody else's certificate is of no use.
+    let stolen = node(&folder, "c", Some(&a)).certificate(folder.file("a.cert")).start().await;
+    assert!(stolen.unwrap_err().to_string().contains("mobula admit"));
+
+    folder.ok(&format!("revoke {} --key cluster.key --list revoked", peers[1]));
+    assert!(sees(&a, 1).await, "{:?}", a.members());
+    assert!(sees(&b, 1).await, "b is on the list that it reads too");
+    assert!(a.counts().denied > 1);
+}
+
+#[tokio::test]
+async fn a_key_that_others_can_read_starts_no_node() {
+    let folder = Folder::new("open");
+    folder.ok("keygen a.key");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o640);
+    std::fs::set_permissions(folder.file("a.key"), open).unwrap();
+    let refused = Node::builder().identity(folder.file("a.key")).start().await.unwrap_err();
+    let mobula::node::NodeError::Identity(IdentityError::Shared { mode }) = refused else {
+        panic!("{refused}");
+    };
+    assert_eq!(mode, 0o640);
+}
