@@ -25,10 +25,11 @@ pub mod prelude {
     pub use mobula_actors::demand::{Demand, Place};
     pub use mobula_actors::id::{ActorId, Epoch, NodeId};
     pub use mobula_actors::{
-        Actor, ActorRef, CallError, Context, Down, Exit, Fault, Kind, Lost, Payload, Protocol,
-        Rejected, Reply, SpawnError, Spec, Why, kind, protocol,
+        Actor, ActorRef, CallError, Context, Down, Exit, Fault, Group, Kind, Lost, Payload,
+        Protocol, Rejected, Reply, ReplyStream, Run, SpawnError, Spec, StreamSender, Why, kind,
+        protocol,
     };
-    pub use mobula_supervision::{Strategy, Supervisor, Tree};
+    pub use mobula_supervision::{Strategy, Supervisor, SupervisorSpec, Tree};
     pub use serde::{Deserialize, Serialize};
 
     #[cfg(feature = "net")]

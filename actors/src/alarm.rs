@@ -53,7 +53,7 @@ impl fmt::Debug for Alarm {
     }
 }
 
-/// The alarms of one engine that are set.
+/// The alarms that are set, of the actors of one engine that run on one runtime.
 pub(crate) struct Alarms {
     runtime: Handle,
     born: Moment,
@@ -93,7 +93,7 @@ impl Alarms {
         let silent = !std::mem::replace(&mut due.rings, true);
         drop((due, before));
         if silent {
-            self.runtime.spawn(ring(Bell(self.clone())));
+            self.runtime.spawn(ring(Bell(Some(self.clone()))));
         } else if is_first {
             self.sooner.notify_one();
         }
@@ -132,22 +132,32 @@ impl Alarms {
 }
 
 /// Lets alarms go off as long as any is set.
-async fn ring(bell: Bell) {
-    while let Some(next) = bell.0.go_off() {
+async fn ring(mut bell: Bell) {
+    while let Some(list) = &bell.0 {
+        let Some(next) = list.go_off() else {
+            // From here on the list is another bell's.
+            bell.0 = None;
+            return;
+        };
         // The clock lags: less often than it moves is often enough.
         let wait = next.since(Moment::now()).max(LAG_MAX);
         // Either way the list is looked at again.
-        let _ = tokio::time::timeout(wait, bell.0.sooner.notified()).await;
+        let _ = tokio::time::timeout(wait, list.sooner.notified()).await;
     }
 }
 
-/// Lets go of all alarms if the runtime ends, since alarms and their list own each other.
-struct Bell(Arc<Alarms>);
+/// Lets go of all alarms if the runtime ends while they ring, since alarms and their list own each
+/// other. Nobody waits for them any more: their actors ran there.
+struct Bell(Option<Arc<Alarms>>);
 
 impl Drop for Bell {
     fn drop(&mut self) {
-        let mut due = self.0.due();
+        let Some(list) = self.0.take() else { return };
+        let mut due = list.due();
         let alarms = std::mem::take(&mut due.alarms);
+        for alarm in alarms.values() {
+            alarm.listed_ms.store(0, Ordering::Release);
+        }
         due.rings = false;
         drop((due, alarms));
     }

@@ -44,8 +44,8 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
         }
     }
 
-    /// Waits at most `timeout`, for room and answer together (default 5 s, at most
-    /// [`DEADLINE_MAX`]).
+    /// Waits at most `timeout` from when it is first awaited, for room and answer together (default
+    /// 5 s, at most [`DEADLINE_MAX`]).
     pub fn within(mut self, timeout: Duration) -> Self {
         self.deadline = Deadline::after(timeout.min(DEADLINE_MAX));
         self

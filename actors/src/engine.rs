@@ -43,6 +43,8 @@ pub struct Engine(Arc<Shared>);
 
 struct Shared {
     runtime: Handle,
+    /// Rung on that runtime, so that another one that is busy keeps nobody waiting.
+    alarms: Arc<Alarms>,
     core: Arc<Core>,
     breeds: Breeds,
 }
@@ -52,7 +54,6 @@ pub(crate) struct Core {
     origin: u64,
     next: AtomicU64,
     born: (Instant, Moment),
-    alarms: Arc<Alarms>,
     tables: Mutex<Tables>,
     pub(crate) actors: Table,
     pub(crate) trail: Trail,
@@ -90,7 +91,6 @@ impl Engine {
             // Number 0 is the node's own.
             next: AtomicU64::new(1),
             born: (now(), Moment::now()),
-            alarms: Arc::new(Alarms::new(runtime.clone())),
             tables: Mutex::default(),
             actors: Table::default(),
             trail: Trail::default(),
@@ -109,7 +109,8 @@ impl Engine {
     }
 
     fn on(runtime: Handle, core: Arc<Core>) -> Self {
-        Self(Arc::new(Shared { runtime, core, breeds: Breeds::default() }))
+        let alarms = Arc::new(Alarms::new(runtime.clone()));
+        Self(Arc::new(Shared { runtime, alarms, core, breeds: Breeds::default() }))
     }
 
     /// Starts an actor on this node and waits until it is alive.
@@ -318,7 +319,7 @@ impl Engine {
     }
 
     pub(crate) fn alarms(&self) -> &Arc<Alarms> {
-        &self.0.core.alarms
+        &self.0.alarms
     }
 
     /// Starts no more actors, lets go of names and exports, and asks all actors of this node to end:

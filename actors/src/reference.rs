@@ -129,7 +129,8 @@ impl<M: Send + 'static> ActorRef<M> {
         }
     }
 
-    /// Asks the actor to end once it has handled the message in hand.
+    /// Asks the actor to end once it has handled the message in hand. The messages that wait are
+    /// refused, also those that were sent before.
     pub fn stop(&self) {
         self.end(Exit::Shutdown, false);
     }

@@ -174,7 +174,9 @@ fn plain_questions(actor: ActorId, node: NodeId) -> Vec<NodeMsg> {
         NodeMsg::End { actor, epoch: Some(epoch), exit: Exit::Shutdown, kill: true },
         NodeMsg::Retire { actor, epoch },
         NodeMsg::Watch { actor, watcher: node, number: 9 },
-        NodeMsg::Fired { number: 9, down },
+        NodeMsg::Fired { by: node, number: 9, down },
+        NodeMsg::Absent { number: 9 },
+        NodeMsg::Unwatch { watcher: node, number: 9 },
     ]
 }
 
@@ -217,7 +219,9 @@ fn calls(actor: ActorId, home: NodeId) -> Vec<Ask> {
                 started,
             }))
         }),
-        ask(move |reply| NodeMsg::Locate { actor, reply }),
+        ask(move |reply| NodeMsg::Locate { actor, next: false, reply }),
+        ask(move |found| NodeMsg::NameFind { name: "name".into(), found }),
+        ask(move |refused| NodeMsg::Names { enter: Vec::new(), leave: Vec::new(), refused }),
         ask(move |known| NodeMsg::Ended { actor, epoch, exit: Exit::Killed, known }),
         ask(move |stored| NodeMsg::Checkpoint {
             actor,

@@ -27,4 +27,5 @@ mod threads;
 mod timers;
 mod traced;
 mod verbs;
+mod waits;
 mod wire;
