@@ -67,7 +67,7 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     #[cold]
     fn wait_elsewhere(&mut self, message: M, timeout: Duration) {
         let target = self.target.clone();
-        let delivery = Delivery::new(target, message, Expiry::AtDeadline, timeout);
+        let delivery = Delivery::there(target, message, Expiry::AtDeadline, timeout);
         self.waiting = Some(Box::new(delivery));
     }
 

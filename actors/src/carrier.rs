@@ -67,6 +67,20 @@ impl Monitor {
         self.watcher.as_ref().is_some_and(|watcher| watcher.strong_count() == 0)
     }
 
+    /// Adds it to `monitors`. Each time the list would grow, those that nobody waits for are taken
+    /// out first, so that it holds at most twice as many as somebody waits for. They are returned to
+    /// be dropped outside of any lock.
+    #[must_use = "to be dropped outside of any lock"]
+    pub fn join(self, monitors: &mut Vec<Self>) -> Vec<Self> {
+        let is_full = monitors.len() == monitors.capacity();
+        let forgotten = match is_full {
+            true => monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect(),
+            false => Vec::new(),
+        };
+        monitors.push(self);
+        forgotten
+    }
+
     /// Tells it. What is wrong with a watcher's code is no concern of whoever calls this.
     pub fn tell(self, down: Down) {
         let (actor, on_down) = (down.actor, self.on_down);

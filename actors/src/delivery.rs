@@ -80,20 +80,23 @@ impl<M: Send + 'static> Drop for Knock<M> {
 }
 
 impl<M: Send + 'static> Delivery<M> {
-    pub(crate) fn new(target: ActorRef<M>, message: M, expiry: Expiry, timeout: Duration) -> Self {
+    /// A message that never expires, to wherever its actor is.
+    pub(crate) fn new(target: ActorRef<M>, message: M, timeout: Duration) -> Self {
         match target.into_place() {
-            Ok(cell) => {
-                let deadline_ms = match expiry {
-                    Expiry::Never => 0,
-                    Expiry::AtDeadline => cell.engine().expiry_ms(timeout),
-                };
-                Self::Here(Knock::new(cell, Envelope::new(message, deadline_ms)))
-            }
-            Err(target) => {
-                let deadline = now() + timeout;
-                Self::There(Box::new(Departure { target, message, expiry, deadline }))
-            }
+            Ok(cell) => Self::Here(Knock::new(cell, Envelope::new(message, 0))),
+            Err(target) => Self::there(target, message, Expiry::Never, timeout),
         }
+    }
+
+    /// A message to an actor that is not on this node.
+    pub(crate) fn there(
+        target: ActorRef<M>,
+        message: M,
+        expiry: Expiry,
+        timeout: Duration,
+    ) -> Self {
+        let deadline = now() + timeout;
+        Self::There(Box::new(Departure { target, message, expiry, deadline }))
     }
 
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), (M, Why)>> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::cell::Envelope;
 use crate::deadline::Deadline;
-use crate::delivery::{Delivery, Expiry};
+use crate::delivery::Delivery;
 use crate::error::{Rejected, Why};
 use crate::reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX, Route};
 
@@ -85,8 +85,7 @@ impl<M: Send + 'static> Unpin for SendMessage<M> {}
 impl<M: Send + 'static> Held<M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Rejected<M>>> {
         if let Some(message) = self.message.take() {
-            self.delivery =
-                Delivery::new(self.target.clone(), message, Expiry::Never, self.deadline.timeout);
+            self.delivery = Delivery::new(self.target.clone(), message, self.deadline.timeout);
         }
         match self.delivery.poll(cx) {
             Poll::Ready(result) => {

@@ -174,7 +174,7 @@ impl NodeBuilder {
         let identity = self.take_identity()?;
         let members = self.take_members()?;
         let seeds = self.seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?;
-        let id = NodeId { key: identity.peer_key(), boot: boot() };
+        let id = NodeId { key: identity.peer_key(), boot: unix_ms() };
         let runtime = System::start()?;
         let engine = Engine::new(origin_of(id), Handle::current());
         let system =
@@ -287,9 +287,9 @@ fn assemble(
     }))
 }
 
-/// Unix time in milliseconds: larger than any boot of this key, as long as the clock goes forward
-/// between two starts.
-fn boot() -> u64 {
+/// Unix time in milliseconds. As a boot it is larger than any other of its key, as long as the clock
+/// goes forward between two starts.
+pub(super) fn unix_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

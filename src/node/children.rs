@@ -101,14 +101,6 @@ impl Child {
         let down = Down { actor, epoch, exit, restarting: false };
         Told { waiting, monitors }.tell(Located::Ended, &down);
     }
-
-    /// Takes out the monitors nobody waits for, each time the list would grow.
-    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
-        if self.monitors.len() < self.monitors.capacity() {
-            return Vec::new();
-        }
-        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
-    }
 }
 
 impl Told {
@@ -208,8 +200,7 @@ impl Children {
         let mut children = self.children();
         let Some(child) = children.get_mut(&actor) else { return Err(monitor) };
         if child.starting || child.node.is_some() {
-            let forgotten = child.forgotten_monitors();
-            child.monitors.push(monitor);
+            let forgotten = monitor.join(&mut child.monitors);
             drop(children);
             drop(forgotten);
             return Ok(());

@@ -10,13 +10,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mobula_actors::NameError;
 use mobula_actors::carrier::Address;
 use mobula_actors::id::NodeId;
 use tokio::sync::{Notify, watch};
 
+use super::builder::unix_ms;
 use super::directory::{Entry, Keepers, NAMES_MAX, NAMES_PER_MESSAGE_MAX, Refusal, Stamp};
 use super::names::NameEnd;
 
@@ -79,9 +79,7 @@ impl Registrar {
             return Err(NameError::TooMany(name.into(), NAMES_MAX));
         }
         table.next += 1;
-        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-        let at_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
-        let stamp = Stamp { at_ms, by, number: table.next };
+        let stamp = Stamp { at_ms: unix_ms(), by, number: table.next };
         let (name, protocol) = (name.to_owned(), protocol.to_owned());
         let entry = Entry { name: name.clone(), protocol, address, stamp };
         let (end, ended) = watch::channel(None);

@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use tokio::task::JoinHandle;
 
 use crate::carrier::Monitor;
-use crate::cell::{Cell, Control, Envelope, KILLED, Phase, Rare, SIGNALLED, STOPPING};
+use crate::cell::{Cell, Control, Envelope, KILLED, Phase, SIGNALLED, STOPPING};
 use crate::error::Why;
 use crate::exit::{Down, Exit};
 use crate::mailbox::sync::Ordering;
@@ -134,8 +134,7 @@ impl<M: Send + 'static> Cell<M> {
         let restarting = match inner.phase {
             Phase::Starting | Phase::Running => {
                 let rare = inner.rare();
-                let forgotten = rare.forgotten_monitors();
-                rare.monitors.push(monitor);
+                let forgotten = monitor.join(&mut rare.monitors);
                 drop(inner);
                 drop(forgotten);
                 return;
@@ -146,16 +145,5 @@ impl<M: Send + 'static> Cell<M> {
         drop(inner);
         let exit = Exit::NoProc;
         monitor.tell(Down { actor: self.id, epoch: self.epoch(), exit, restarting });
-    }
-}
-
-impl<M> Rare<M> {
-    /// Takes out the monitors nobody waits for, each time the list would grow: so it holds at most
-    /// twice as many as somebody waits for.
-    fn forgotten_monitors(&mut self) -> Vec<Monitor> {
-        if self.monitors.len() < self.monitors.capacity() {
-            return Vec::new();
-        }
-        self.monitors.extract_if(.., |monitor| monitor.is_forgotten()).collect()
     }
 }

@@ -8,7 +8,9 @@ use mobula_actors::{
     Actor, ActorRef, Engine, Exit, Fault, Inspection, Restart, RunState, SpawnError,
 };
 
-use crate::puppet::{Ear, Event, Msg, Puppet, Script, busy, down, engine, next, puppet, soon};
+use crate::puppet::{
+    Ear, Event, Msg, Puppet, Script, busy, down, engine, next, note_port, puppet, soon,
+};
 
 fn look(engine: &Engine, actor: &ActorRef<Msg>) -> Inspection {
     engine.inspect(actor).unwrap()
@@ -124,13 +126,7 @@ async fn all_actors_are_listed_and_no_others() {
 async fn a_port_is_listed_as_a_child() {
     let engine = engine();
     let (target, _events) = puppet(&engine, 4).await;
-    let (told, port) = tokio::sync::oneshot::channel();
-    let deed = Msg::act(move |_, ctx| {
-        let _ = told.send(ctx.port(Msg::Note));
-        Ok(())
-    });
-    target.cast(deed).unwrap();
-    let port = soon(port).await.unwrap();
+    let port = note_port(&target).await;
     let seen = engine.inspect(&port).unwrap();
     assert_eq!(seen.parent, Some(target.id()));
     assert_eq!(seen.mailbox_capacity, Some(mobula_actors::limits::PORT_MESSAGES));

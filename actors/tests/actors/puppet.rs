@@ -177,6 +177,17 @@ pub(crate) async fn busy(puppet: &ActorRef<Msg>) -> oneshot::Sender<()> {
     over
 }
 
+/// A port of `puppet` that turns numbers into notes.
+pub(crate) async fn note_port(puppet: &ActorRef<Msg>) -> ActorRef<u32> {
+    let (told, port) = oneshot::channel();
+    let deed = Msg::act(move |_, ctx| {
+        let _ = told.send(ctx.port(Msg::Note));
+        Ok(())
+    });
+    puppet.cast(deed).unwrap();
+    soon(port).await.unwrap()
+}
+
 /// What comes, or a failure after ten seconds.
 pub(crate) async fn soon<F: IntoFuture>(future: F) -> F::Output {
     tokio::time::timeout(Duration::from_secs(10), future.into_future())

@@ -14,7 +14,7 @@ use tracing::{Event, Metadata, Subscriber, info_span};
 
 use tracing_core::span::Current;
 
-use crate::puppet::{Msg, busy, engine, puppet, soon};
+use crate::puppet::{Msg, busy, engine, note_port, puppet, soon};
 
 /// Remembers spans and how they hang together.
 #[derive(Clone, Default)]
@@ -235,13 +235,7 @@ async fn a_span_follows_through_a_port() {
     let _here = tracing::subscriber::set_default(seen.clone());
     let engine = engine();
     let (target, mut events) = puppet(&engine, 4).await;
-    let (told, port) = tokio::sync::oneshot::channel();
-    let deed = Msg::act(move |_, ctx| {
-        let _ = told.send(ctx.port(Msg::Note));
-        Ok(())
-    });
-    target.cast(deed).unwrap();
-    let port = soon(port).await.unwrap();
+    let port = note_port(&target).await;
     info_span!("request").in_scope(|| port.cast(5).unwrap());
     crate::puppet::next(&mut events).await;
     let handled = seen.handled();
