@@ -14,11 +14,15 @@ mod flags;
 mod half;
 mod kept;
 mod memory;
+#[path = "../shared/output.rs"]
+mod output;
 mod payer;
 mod payment;
 mod plain;
 mod random;
 mod report;
+#[path = "../shared/split_mix.rs"]
+mod split_mix;
 
 use std::io::Write;
 use std::panic;
@@ -145,12 +149,7 @@ fn say_nothing_of_planned_panics() {
 }
 
 fn print(flags: &Flags, report: &Report) -> ExitCode {
-    let text =
-        if flags.json { report.json().map(|line| line + "\n") } else { Ok(report.to_string()) };
-    let written = text.map_err(std::io::Error::other).and_then(|text| {
-        let mut out = std::io::stdout();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush())
-    });
+    let written = output::print(flags.json.then(|| report.json()), report);
     match written {
         Err(cause) => refuse(NOT_EXACT, format_args!("the result cannot be written: {cause}")),
         Ok(()) if report.exact => ExitCode::SUCCESS,

@@ -147,7 +147,7 @@ impl Iterator for Orders {
 
 /// Shares `payments` among `payers`, and with them `victims` different accounts that are to panic.
 pub fn shared(seed: u64, accounts: u32, payments: u32, payers: u32, victims: u32) -> Vec<Orders> {
-    let mut random = SplitMix::new(seed);
+    let mut random = SplitMix(seed);
     let mut all: Vec<Number> = if victims == 0 { Vec::new() } else { (0..accounts).collect() };
     for at in 0..victims.min(accounts) {
         // The first step of a Fisher-Yates shuffle for each of them.
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_panic_that_did_not_come_about_is_planned_again() {
-        let mut orders = Orders::new(0, 10, 3, vec![4], SplitMix::new(1));
+        let mut orders = Orders::new(0, 10, 3, vec![4], SplitMix(1));
         let first = orders.find(|order| order.crash.is_some()).unwrap();
         orders.payments = 10;
         orders.put_back(first);

@@ -9,6 +9,8 @@
 
 mod flags;
 mod graph;
+#[path = "../shared/output.rs"]
+mod output;
 mod person;
 mod planner;
 mod report;
@@ -77,12 +79,7 @@ async fn cancelled(flags: &Flags) {
 }
 
 fn print(flags: &Flags, report: &Report) -> ExitCode {
-    let text =
-        if flags.json { report.json().map(|line| line + "\n") } else { Ok(report.to_string()) };
-    let written = text.map_err(std::io::Error::other).and_then(|text| {
-        let mut out = std::io::stdout();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush())
-    });
+    let written = output::print(flags.json.then(|| report.json()), report);
     let reason = report.reason.as_deref().unwrap_or("not all steps are done");
     match written {
         Err(cause) => refuse(NOT_DONE, format_args!("the result cannot be written: {cause}")),

@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 
 use crate::event::{Event, FRAUD_RATING};
+use crate::split_mix::SplitMix;
 
 /// The time of the first event: 2010-11-08, as in the data it resembles.
 const START_S: f64 = 1_289_241_911.0;
@@ -159,18 +160,7 @@ fn drawn<T>(random: &mut SplitMix, waiting: &mut VecDeque<T>) -> Option<T> {
     waiting.remove(at)
 }
 
-/// The generator of G. Steele, D. Lea, C. Flood, "Fast splittable pseudorandom number generators",
-/// 2014.
-struct SplitMix(u64);
-
 impl SplitMix {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
     /// From 0 up to, but not, 1.
     fn unit(&mut self) -> f64 {
         (self.next() >> 11) as f64 / (1_u64 << 53) as f64

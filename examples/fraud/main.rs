@@ -21,6 +21,8 @@ mod input;
 mod messages;
 mod model;
 mod oracle;
+#[path = "../shared/output.rs"]
+mod output;
 mod partition;
 mod pipeline;
 mod progress;
@@ -28,6 +30,8 @@ mod report;
 mod scorer;
 mod sink;
 mod source;
+#[path = "../shared/split_mix.rs"]
+mod split_mix;
 mod verdict;
 
 use std::io::Write;
@@ -81,12 +85,7 @@ async fn run(flags: &Flags, input: Arc<Input>) -> ExitCode {
 }
 
 fn print(flags: &Flags, report: &Report) -> ExitCode {
-    let text =
-        if flags.json { report.json().map(|line| line + "\n") } else { Ok(report.to_string()) };
-    let written = text.map_err(std::io::Error::other).and_then(|text| {
-        let mut out = std::io::stdout();
-        out.write_all(text.as_bytes()).and_then(|()| out.flush())
-    });
+    let written = output::print(flags.json.then(|| report.json()), report);
     match written {
         Err(cause) => refuse(NOT_EXACT, format_args!("the result cannot be written: {cause}")),
         Ok(()) if report.is_exact() => ExitCode::SUCCESS,

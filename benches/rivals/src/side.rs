@@ -7,7 +7,10 @@
 use std::error::Error;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
+
+use tokio::sync::Notify;
 
 /// Whatever went wrong ends the measurement.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -19,6 +22,29 @@ pub(crate) enum Fault {
     Error,
     /// Its handler panics.
     Panic,
+}
+
+/// A ring whose actors were started one by one: each gets the place of its next, the first one's place
+/// is filled last.
+pub(crate) async fn closed_ring<R, F>(
+    members: u64,
+    mut start: impl FnMut(Arc<OnceLock<R>>, Arc<Notify>) -> F + Send,
+) -> Outcome<(R, Arc<Notify>)>
+where
+    R: Clone + Send + Sync,
+    F: Future<Output = Outcome<R>> + Send,
+{
+    let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
+    let mut next = closing.clone();
+    let mut first = None;
+    for _ in 0..members {
+        let hop = start(next, done.clone()).await?;
+        next = Arc::new(OnceLock::from(hop.clone()));
+        first = Some(hop);
+    }
+    let first = first.ok_or("a ring has members")?;
+    closing.get_or_init(|| first.clone());
+    Ok((first, done))
 }
 
 /// One Rust side. Futures run on [`Side::run`]'s runtime.

@@ -1,6 +1,7 @@
 //! actix. Its actors live on the thread that started them, so all of a bench runs on the system's
 //! thread; `do_send` is its cast. Its questions are messages of their own.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 
@@ -11,7 +12,7 @@ use actix::{
 };
 use tokio::sync::Notify;
 
-use crate::side::{Answer, Fault, Outcome, Side, two_workers};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring, two_workers};
 
 pub(crate) struct Actix;
 
@@ -160,17 +161,7 @@ impl Side for Actix {
     }
 
     async fn ring(members: u64) -> Outcome<Self::Ring> {
-        let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
-        let mut next = closing.clone();
-        let mut first = None;
-        for _ in 0..members {
-            let hop = Hop { next, done: done.clone() }.start();
-            next = Arc::new(OnceLock::from(hop.clone()));
-            first = Some(hop);
-        }
-        let first = first.ok_or("a ring has members")?;
-        closing.get_or_init(|| first.clone());
-        Ok((first, done))
+        closed_ring(members, |next, done| ready(Ok(Hop { next, done }.start()))).await
     }
 
     async fn pass((first, done): &Self::Ring, hops: u64) -> Outcome<()> {

@@ -1,6 +1,7 @@
 //! kameo, without remote, macros and spans. Its questions are messages of their own, answered by
 //! what their handler returns.
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use kameo::message::{Context, Message};
 use kameo::request::PendingReply;
 use tokio::sync::Notify;
 
-use crate::side::{Answer, Fault, Outcome, Side};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring};
 
 pub(crate) struct Kameo;
 
@@ -156,17 +157,7 @@ impl Side for Kameo {
     }
 
     async fn ring(members: u64) -> Outcome<Self::Ring> {
-        let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
-        let mut next = closing.clone();
-        let mut first = None;
-        for _ in 0..members {
-            let hop = spawn(Hop { next, done: done.clone() });
-            next = Arc::new(OnceLock::from(hop.clone()));
-            first = Some(hop);
-        }
-        let first = first.ok_or("a ring has members")?;
-        closing.get_or_init(|| first.clone());
-        Ok((first, done))
+        closed_ring(members, |next, done| ready(Ok(spawn(Hop { next, done })))).await
     }
 
     async fn pass((first, done): &Self::Ring, hops: u64) -> Outcome<()> {

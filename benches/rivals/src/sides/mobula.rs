@@ -7,7 +7,7 @@ use mobula_actors::{Actor, ActorRef, Call, Context, Engine, Fault as Failed, Rep
 use mobula_supervision::{Strategy, Supervisor, Tree, supervise};
 use tokio::sync::Notify;
 
-use crate::side::{Answer, Fault, Outcome, Side};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring};
 
 pub(crate) struct Mobula;
 
@@ -164,17 +164,10 @@ impl Side for Mobula {
     }
 
     async fn ring(members: u64) -> Outcome<Self::Ring> {
-        let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
-        let mut next = closing.clone();
-        let mut first = None;
-        for _ in 0..members {
-            let hop = engine().spawn(Hop::spec(Hop { next, done: done.clone() })).await?;
-            next = Arc::new(OnceLock::from(hop.clone()));
-            first = Some(hop);
-        }
-        let first = first.ok_or("a ring has members")?;
-        closing.get_or_init(|| first.clone());
-        Ok((first, done))
+        closed_ring(members, |next, done| async {
+            Ok(engine().spawn(Hop::spec(Hop { next, done })).await?)
+        })
+        .await
     }
 
     async fn pass((first, done): &Self::Ring, hops: u64) -> Outcome<()> {

@@ -6,7 +6,7 @@ use ractor::concurrency::{OneshotReceiver, oneshot};
 use ractor::{Actor, ActorProcessingErr, ActorRef, RpcReplyPort, SupervisionEvent};
 use tokio::sync::{Notify, watch};
 
-use crate::side::{Answer, Fault, Outcome, Side};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring};
 
 pub(crate) struct Ractor;
 
@@ -209,17 +209,10 @@ impl Side for Ractor {
     }
 
     async fn ring(members: u64) -> Outcome<Self::Ring> {
-        let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
-        let mut next = closing.clone();
-        let mut first = None;
-        for _ in 0..members {
-            let (hop, _) = Hop::spawn(None, Hop, Link { next, done: done.clone() }).await?;
-            next = Arc::new(OnceLock::from(hop.clone()));
-            first = Some(hop);
-        }
-        let first = first.ok_or("a ring has members")?;
-        closing.get_or_init(|| first.clone());
-        Ok((first, done))
+        closed_ring(members, |next, done| async {
+            Ok(Hop::spawn(None, Hop, Link { next, done }).await?.0)
+        })
+        .await
     }
 
     async fn pass((first, done): &Self::Ring, hops: u64) -> Outcome<()> {

@@ -1,12 +1,13 @@
 //! Bare tokio: a task that owns an unbounded `mpsc` receiver, and `oneshot` for answers. It is the
 //! floor: no deadline, no monitor, no bound.
 
+use std::future::ready;
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::{Mutex, Notify, oneshot};
 
-use crate::side::{Answer, Fault, Outcome, Side};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring};
 
 pub(crate) struct Tokio;
 
@@ -117,17 +118,8 @@ impl Side for Tokio {
     }
 
     async fn ring(members: u64) -> Outcome<Self::Ring> {
-        let (closing, done) = (Arc::new(OnceLock::new()), Arc::new(Notify::new()));
-        let mut next = closing.clone();
-        let mut first = None;
-        for _ in 0..members {
-            let sender = start(|mailbox| hop(mailbox, next, done.clone()));
-            next = Arc::new(OnceLock::from(sender.clone()));
-            first = Some(sender);
-        }
-        let first = first.ok_or("a ring has members")?;
-        closing.get_or_init(|| first.clone());
-        Ok((first, done))
+        closed_ring(members, |next, done| ready(Ok(start(|mailbox| hop(mailbox, next, done)))))
+            .await
     }
 
     async fn pass((first, done): &Self::Ring, hops: u64) -> Outcome<()> {
