@@ -33,6 +33,7 @@ use crate::mailbox::sync::{AtomicU64, Ordering};
 use crate::observe::{Breed, Breeds, Trail};
 use crate::reference::{ActorRef, Exported, Route};
 use crate::run::launch;
+use crate::scheduler::Scheduler;
 use crate::spawner::Order;
 use crate::watchdog::Watchdog;
 use crate::wire::Protocol;
@@ -45,6 +46,7 @@ struct Shared {
     runtime: Handle,
     /// Rung on that runtime, so that another one that is busy keeps nobody waiting.
     alarms: Arc<Alarms>,
+    scheduler: Arc<Scheduler>,
     core: Arc<Core>,
     breeds: Breeds,
 }
@@ -110,7 +112,8 @@ impl Engine {
 
     fn on(runtime: Handle, core: Arc<Core>) -> Self {
         let alarms = Arc::new(Alarms::new(runtime.clone()));
-        Self(Arc::new(Shared { runtime, alarms, core, breeds: Breeds::default() }))
+        let scheduler = Scheduler::new(runtime.clone(), Arc::downgrade(&core));
+        Self(Arc::new(Shared { runtime, alarms, scheduler, core, breeds: Breeds::default() }))
     }
 
     /// Starts an actor on this node and waits until it is alive.
@@ -318,6 +321,10 @@ impl Engine {
         passed.wrapping_sub(deadline_ms) as i32
     }
 
+    pub(crate) fn scheduler(&self) -> &Arc<Scheduler> {
+        &self.0.scheduler
+    }
+
     pub(crate) fn alarms(&self) -> &Arc<Alarms> {
         &self.0.alarms
     }
@@ -369,6 +376,12 @@ impl Engine {
     fn tables(&self) -> MutexGuard<'_, Tables> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
         self.0.core.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.scheduler.close();
     }
 }
 

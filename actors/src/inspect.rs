@@ -116,7 +116,7 @@ impl Engine {
     /// be missing.
     #[must_use]
     pub fn actors(&self) -> Actors {
-        Actors { core: self.core().clone(), last: None, block: Vec::new().into_iter() }
+        Actors::of(self.core().clone())
     }
 }
 
@@ -142,6 +142,10 @@ pub struct Actors {
 }
 
 impl Actors {
+    pub(crate) fn of(core: Arc<Core>) -> Self {
+        Self { core, last: None, block: Vec::new().into_iter() }
+    }
+
     /// The next actor itself.
     pub(crate) fn next_cell(&mut self) -> Option<Arc<dyn Control>> {
         loop {

@@ -59,6 +59,7 @@ mod port;
 mod reference;
 mod reply;
 mod run;
+mod scheduler;
 mod send;
 pub mod spawner;
 mod stream;

@@ -46,11 +46,11 @@ pub(crate) fn put<M: Send + 'static>(
     let runtime = engine.runtime().clone();
     match run {
         Run::Task => match engine.watchdog() {
-            None => drop(runtime.spawn(life)),
+            None => engine.scheduler().spawn(life),
             Some(dog) => {
                 // Boxed, since what is awaited would be kept twice.
                 let life = Box::pin(life);
-                drop(runtime.spawn(watched(dog.clone(), cell.id(), cell.kind(), life)));
+                engine.scheduler().spawn(watched(dog.clone(), cell.id(), cell.kind(), life));
             }
         },
         Run::Blocking => drop(runtime.clone().spawn(in_turns(runtime, life))),

@@ -37,6 +37,8 @@ pub trait Control: Send + Sync + 'static {
     fn retire(&self);
     /// The supervisor holds its checkpoint `sequence`.
     fn stored(&self, sequence: u64);
+    /// Has its task polled once more, whatever for.
+    fn nudge(&self);
     /// What there is to know of it.
     fn inspect(&self) -> Inspection;
     /// For whoever knows its messages.
@@ -58,6 +60,10 @@ impl<M: Send + 'static> Control for Cell<M> {
 
     fn has_ended(&self) -> bool {
         self.queue.is_closed()
+    }
+
+    fn nudge(&self) {
+        self.wake();
     }
 
     fn backlog(&self) -> usize {

@@ -1,0 +1,215 @@
+//! One worker: a task that polls ready actors.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use async_task::Runnable;
+use tokio::task::coop::has_budget_remaining;
+use tokio::task::yield_now;
+
+use super::Scheduler;
+use super::line::Line;
+use crate::mailbox::sync::Ordering;
+
+/// Polls of actors that were woken by the one before, until those in line have their turn.
+const NEXT_MAX: u32 = 32;
+/// Polls between looks at the clock and at what was woken from outside.
+const POLLS_PER_LOOK: u32 = 8;
+/// How long a worker keeps its thread.
+const STINT: Duration = Duration::from_micros(200);
+
+pub(super) struct Worker {
+    scheduler: Arc<Scheduler>,
+    number: usize,
+    /// It is listed among those that sleep, unless it was woken.
+    sleeps: bool,
+    /// It was woken for something that it has not found yet.
+    searching: bool,
+    /// Polls of actors that were woken by the one before.
+    nexts: u32,
+    /// It ends when it finds nothing.
+    is_spare: bool,
+}
+
+/// Which worker polls actors on this thread.
+struct Seat {
+    /// The address of its scheduler; 0 for no worker.
+    scheduler: Cell<usize>,
+    number: Cell<usize>,
+    /// An actor was woken, and may be the next.
+    has_next: Cell<bool>,
+}
+
+thread_local! {
+    static SEAT: Seat = const {
+        Seat { scheduler: Cell::new(0), number: Cell::new(0), has_next: Cell::new(false) }
+    };
+}
+
+/// Puts an actor in line where this thread's worker polls it. Gives it back if there is none.
+#[inline]
+pub(super) fn put_here(scheduler: &Scheduler, ready: Runnable, yields: bool) -> Option<Runnable> {
+    let address = std::ptr::from_ref(scheduler).addr();
+    // Fails only while the thread ends.
+    let number = SEAT.try_with(|seat| {
+        let is_mine = seat.scheduler.get() == address;
+        seat.has_next.set(seat.has_next.get() | (is_mine && !yields));
+        is_mine.then(|| seat.number.get())
+    });
+    let Ok(Some(number)) = number else { return Some(ready) };
+    let line = &scheduler.lines[number];
+    if yields {
+        // This worker comes to it soon.
+        line.push_back(ready);
+    } else if let Some(displaced) = line.put_next(ready) {
+        line.push_back(displaced);
+        scheduler.idle.wake_one();
+    }
+    None
+}
+
+impl Worker {
+    pub(super) fn new(scheduler: Arc<Scheduler>, number: usize) -> Self {
+        Self { scheduler, number, sleeps: false, searching: false, nexts: 0, is_spare: false }
+    }
+
+    /// One that shares the line that is everybody's.
+    pub(super) fn spare(scheduler: Arc<Scheduler>) -> Self {
+        scheduler.alive.fetch_add(1, Ordering::AcqRel);
+        let mut worker = Self::new(scheduler.clone(), scheduler.workers());
+        worker.is_spare = true;
+        worker
+    }
+
+    pub(super) async fn work(mut self) {
+        while !self.scheduler.is_closed() && poll_fn(|cx| self.poll(cx)).await.is_continue() {
+            yield_now().await;
+        }
+    }
+
+    /// Polls actors until none is ready (`Pending`), or others than actors should have the thread.
+    fn poll(&mut self, cx: &Context<'_>) -> Poll<ControlFlow<()>> {
+        if std::mem::take(&mut self.sleeps) {
+            self.searching = !self.scheduler.idle.leave(self.number);
+            self.scheduler.relief.call();
+        }
+        let before = sit_down(&self.scheduler, self.number);
+        let nothing_left = self.stint(cx);
+        stand_up(before);
+        match nothing_left {
+            true if self.is_spare => Poll::Ready(ControlFlow::Break(())),
+            true => Poll::Pending,
+            false => Poll::Ready(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Whether it ended because no actor is ready.
+    fn stint(&mut self, cx: &Context<'_>) -> bool {
+        let begun = Instant::now();
+        let mut polls = 0;
+        loop {
+            polls += 1;
+            let look = polls % POLLS_PER_LOOK == 0;
+            match self.next(look) {
+                Some(ready) => self.scheduler.turns[self.number].within(|| run(ready)),
+                None if self.is_spare || self.rest(cx) => return true,
+                None => {}
+            }
+            if !has_budget_remaining() || (look && begun.elapsed() >= STINT) {
+                return false;
+            }
+        }
+    }
+
+    fn line(&self) -> &Line {
+        &self.scheduler.lines[self.number]
+    }
+
+    /// The next actor to be polled.
+    #[inline]
+    fn next(&mut self, look_outside: bool) -> Option<Runnable> {
+        if look_outside && let Some(ready) = self.scheduler.injected().pop_front() {
+            return Some(ready);
+        }
+        if self.nexts < NEXT_MAX || self.line().is_empty() {
+            let has_next = SEAT.with(|seat| seat.has_next.replace(false));
+            if has_next && let Some(next) = self.line().take_next() {
+                self.nexts += 1;
+                return Some(next);
+            }
+        }
+        self.nexts = 0;
+        self.line().pop_front().or_else(|| self.search())
+    }
+
+    #[cold]
+    fn search(&mut self) -> Option<Runnable> {
+        let lines = &self.scheduler.lines;
+        let workers = self.scheduler.workers();
+        let shared = self.scheduler.injected().take_share(workers, self.line());
+        let mut others = (1..workers).map(|ahead| &lines[(self.number + ahead) % workers]);
+        let found = shared.or_else(|| others.find_map(|line| line.take_share(2, self.line())));
+        if found.is_some() && std::mem::take(&mut self.searching) {
+            self.scheduler.idle.end_search();
+            if self.scheduler.has_ready() {
+                self.scheduler.idle.wake_one();
+            }
+        }
+        found
+    }
+
+    /// Goes to sleep unless an actor is ready.
+    #[cold]
+    fn rest(&mut self, cx: &Context<'_>) -> bool {
+        let idle = &self.scheduler.idle;
+        if std::mem::take(&mut self.searching) {
+            idle.end_search();
+        }
+        idle.enter(self.number, cx.waker());
+        self.sleeps = !self.scheduler.has_ready() && !self.scheduler.is_closed();
+        if !self.sleeps {
+            self.searching = !idle.leave(self.number);
+        }
+        self.sleeps
+    }
+}
+
+/// A run catches its own panics; what is left is a panic while the actor is put away. It has ended
+/// then, and nobody else is to blame.
+#[inline]
+fn run(ready: Runnable) {
+    let _ = catch_unwind(AssertUnwindSafe(|| ready.run()));
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        if self.is_spare {
+            self.scheduler.relief.spares.fetch_sub(1, Ordering::AcqRel);
+        }
+        self.scheduler.worker_gone();
+    }
+}
+
+/// Who sat there before.
+type Before = (usize, usize, bool);
+
+fn sit_down(scheduler: &Scheduler, number: usize) -> Before {
+    let address = std::ptr::from_ref(scheduler).addr();
+    SEAT.with(|seat| {
+        // It may have left a next one behind when it stood up.
+        (seat.scheduler.replace(address), seat.number.replace(number), seat.has_next.replace(true))
+    })
+}
+
+fn stand_up((scheduler, number, has_next): Before) {
+    SEAT.with(|seat| {
+        seat.scheduler.set(scheduler);
+        seat.number.set(number);
+        seat.has_next.set(has_next);
+    });
+}
