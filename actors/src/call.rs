@@ -7,7 +7,6 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use crate::deadline::Deadline;
 use crate::delivery::{Delivery, Expiry, Knock};
 use crate::error::{CallError, Lost, Why};
 use crate::reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
-use crate::reply::CallSlot;
+use crate::reply::Answered;
 
 /// A request that waits for its answer. Await it.
 #[must_use = "nothing is sent until it is awaited"]
@@ -24,7 +23,7 @@ pub struct Call<M: Send + 'static, T: Send + 'static> {
     target: ActorRef<M>,
     /// `None` once it has left or waits for room.
     message: Option<M>,
-    slot: Arc<CallSlot<T>>,
+    answer: Answered<T>,
     deadline: Deadline,
     /// It found no room yet.
     waiting: Option<Box<Delivery<M>>>,
@@ -33,11 +32,11 @@ pub struct Call<M: Send + 'static, T: Send + 'static> {
 
 impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     #[inline(always)]
-    pub(crate) fn new(target: ActorRef<M>, message: M, slot: Arc<CallSlot<T>>) -> Self {
+    pub(crate) fn new(target: ActorRef<M>, message: M, answer: Answered<T>) -> Self {
         Self {
             target,
             message: Some(message),
-            slot,
+            answer,
             deadline: Deadline::after(DEADLINE_DEFAULT),
             waiting: None,
             done: false,
@@ -54,10 +53,9 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     /// Sends it, or puts it in line.
     #[inline]
     fn leave(&mut self, message: M) {
-        let timeout = self.deadline.timeout;
-        let Ok(cell) = self.target.place() else { return self.wait_elsewhere(message, timeout) };
-        self.slot.stay();
-        let envelope = Envelope::new(message, cell.engine().expiry_ms(timeout));
+        let Ok(cell) = self.target.place() else { return self.wait_elsewhere(message) };
+        self.answer.stay();
+        let envelope = Envelope::new(message, cell.engine().expiry_ms(self.deadline.begin()));
         if let Err(envelope) = cell.push_in_line(envelope) {
             let knock = Knock::new(cell.into_owned(), envelope);
             self.waiting = Some(Box::new(Delivery::Here(knock)));
@@ -65,7 +63,8 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
     }
 
     #[cold]
-    fn wait_elsewhere(&mut self, message: M, timeout: Duration) {
+    fn wait_elsewhere(&mut self, message: M) {
+        let timeout = self.deadline.timeout;
         let target = self.target.clone();
         let delivery = Delivery::there(target, message, Expiry::AtDeadline, timeout);
         self.waiting = Some(Box::new(delivery));
@@ -91,7 +90,7 @@ impl<M: Send + 'static, T: Send + 'static> Call<M, T> {
             }
             None => CallError::Unknown(Lost::Deadline),
         };
-        self.slot.abandon();
+        self.answer.abandon();
         error
     }
 }
@@ -113,7 +112,7 @@ impl<M: Send + 'static, T: Send + 'static> Future for Call<M, T> {
             this.done = true;
             return Poll::Ready(Err(error));
         }
-        if let Some(answer) = this.slot.answer_or_wait(cx) {
+        if let Poll::Ready(answer) = this.answer.poll(cx) {
             this.done = true;
             return Poll::Ready(answer);
         }
@@ -128,7 +127,7 @@ impl<M: Send + 'static, T: Send + 'static> Future for Call<M, T> {
 impl<M: Send + 'static, T: Send + 'static> Drop for Call<M, T> {
     fn drop(&mut self) {
         if !self.done {
-            self.slot.abandon();
+            self.answer.abandon();
         }
     }
 }

@@ -298,12 +298,15 @@ impl<M: Send + 'static> Cell<M> {
         self.wake();
     }
 
-    /// Wakes the task. It finds every flag set before the call: the fence pairs with the one after
-    /// the waker is first stored.
+    /// Wakes the task. It finds every flag set before the call: either the waker is there, or the
+    /// fence pairs with the one after it is first stored.
     #[inline(never)]
     fn wake(&self) {
-        fence(Ordering::SeqCst);
-        if let Some(waker) = self.queue.waker() {
+        let waker = self.queue.waker().or_else(|| {
+            fence(Ordering::SeqCst);
+            self.queue.waker()
+        });
+        if let Some(waker) = waker {
             waker.wake_by_ref();
         }
     }

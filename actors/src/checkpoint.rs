@@ -49,8 +49,9 @@ pub(crate) fn after_message<A: Actor>(actor: &A, ctx: &mut Context<A>) {
     if ctx.checkpoint.wanted || ctx.checkpoint.messages >= CHECKPOINT_MESSAGES {
         take_checkpoint(actor, ctx);
     } else if ctx.checkpoint.due_ms == 0 && !skipped {
-        ctx.checkpoint.due_ms = ctx.cell.engine().expiry_ms(CHECKPOINT_INTERVAL);
-        wake_by(Moment::now() + CHECKPOINT_INTERVAL + LAG_MAX);
+        let due = Moment::now() + CHECKPOINT_INTERVAL + LAG_MAX;
+        ctx.checkpoint.due_ms = ctx.cell.engine().expiry_ms(due);
+        wake_by(due);
     }
 }
 

@@ -18,6 +18,8 @@ pub(crate) struct Deadline {
     pub(crate) timeout: Duration,
     /// When the alarm of the actor that waits goes off at the latest.
     at: Option<Moment>,
+    /// The clock has not moved on since it was set, or so little that nobody need look.
+    is_fresh: bool,
     /// In place of an alarm.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -26,16 +28,29 @@ impl Deadline {
     /// This long after the first wait.
     #[inline(always)]
     pub(crate) fn after(timeout: Duration) -> Self {
-        Self { timeout, at: None, timer: None }
+        Self { timeout, at: None, is_fresh: false, timer: None }
+    }
+
+    /// Begins the wait, and says when it ends; within the same poll [`Deadline::has_passed`] follows.
+    #[inline]
+    pub(crate) fn begin(&mut self) -> Moment {
+        let end = Moment::now() + self.timeout + LAG_MAX;
+        // What has a timer of its own ends by that.
+        if self.timeout >= ALARM_MIN {
+            (self.at, self.is_fresh) = (Some(end), true);
+        }
+        end
     }
 
     /// Whether it has passed; if not, the task is woken when it has.
     #[inline]
     pub(crate) fn has_passed(&mut self, cx: &mut Context<'_>) -> bool {
         if self.timer.is_none() && self.timeout >= ALARM_MIN {
-            let now = Moment::now();
-            let at = *self.at.get_or_insert_with(|| now + self.timeout + LAG_MAX);
-            if now >= at {
+            let at = match self.at {
+                Some(at) => at,
+                None => self.begin(),
+            };
+            if !std::mem::take(&mut self.is_fresh) && Moment::now() >= at {
                 return true;
             }
             if wakes_by(cx.waker(), at) {

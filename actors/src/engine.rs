@@ -23,7 +23,7 @@ use crate::actor::{Actor, Spec};
 use crate::alarm::Alarms;
 use crate::carrier::Inbound;
 use crate::cell::{Cell, Control};
-use crate::clock::{LAG_MAX, Moment};
+use crate::clock::Moment;
 use crate::engine::table::Table;
 use crate::error::{NameError, SpawnError};
 use crate::exit::Exit;
@@ -298,10 +298,10 @@ impl Engine {
         millis(deadline.saturating_duration_since(self.0.core.born.0))
     }
 
-    /// When a message that is sent now and has `timeout` left expires, on the same clock.
+    /// The same for what ends by the coarse clock.
     #[inline]
-    pub(crate) fn expiry_ms(&self, timeout: Duration) -> u32 {
-        millis((Moment::now() + timeout + LAG_MAX).since(self.0.core.born.1))
+    pub(crate) fn expiry_ms(&self, end: Moment) -> u32 {
+        millis(end.since(self.0.core.born.1))
     }
 
     #[inline]

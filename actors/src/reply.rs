@@ -11,8 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::carrier::{Answer, Carrier};
 use crate::error::{CallError, Lost, Why};
 use crate::id::{ActorId, NodeId};
-use crate::mailbox::Slot;
 use crate::mailbox::sync::{AtomicBool, AtomicU64, Ordering, fence};
+use crate::mailbox::{Slot, Waiting};
 use crate::wire::{
     CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, Wire, decode, encode, unanswered,
     with_decoding, with_encoding,
@@ -33,9 +33,11 @@ enum Side<T> {
     Spent,
 }
 
-/// Where a caller of this node waits.
-pub(crate) struct CallSlot<T> {
-    slot: Slot<Result<T, CallError>>,
+/// Where the answer to a caller of this node goes.
+type CallSlot<T> = Slot<Result<T, CallError>, Errand>;
+
+/// What is known of a call whose caller is on this node.
+struct Errand {
     /// The call number under which the right to answer travels; 0 while it is here.
     lent: AtomicU64,
     /// Who carries it then.
@@ -45,6 +47,9 @@ pub(crate) struct CallSlot<T> {
     /// The call itself went to an actor of this node: what leaves is handed on.
     stays: AtomicBool,
 }
+
+/// A caller of this node that waits for its answer.
+pub(crate) struct Answered<T>(Waiting<Result<T, CallError>, Errand>);
 
 /// A caller that waits on another node.
 struct Elsewhere<T> {
@@ -59,23 +64,22 @@ struct Elsewhere<T> {
 }
 
 impl<T: Send + 'static> Reply<T> {
-    /// A reply and the slot that waits for it.
-    pub(crate) fn pair(target: ActorId) -> (Self, Arc<CallSlot<T>>) {
-        let slot = Arc::new(CallSlot {
-            slot: Slot::new(),
+    /// A reply and what waits for it.
+    pub(crate) fn pair(target: ActorId) -> (Self, Answered<T>) {
+        let (slot, waiting) = Slot::pair(Errand {
             lent: AtomicU64::new(0),
             carrier: OnceLock::new(),
             target: (AtomicU64::new(target.origin), AtomicU64::new(target.number)),
             stays: AtomicBool::new(false),
         });
-        (Self(Side::Here(slot.clone())), slot)
+        (Self(Side::Here(slot)), Answered(waiting))
     }
 
     /// Answers. A caller that has given up is none of the answerer's business: the value is
     /// dropped.
     pub fn send(mut self, value: T) {
         match std::mem::replace(&mut self.0, Side::Spent) {
-            Side::Here(slot) => drop(slot.slot.complete(Ok(value))),
+            Side::Here(slot) => drop(slot.complete(Ok(value))),
             Side::There(there) => {
                 let answer = (there.encode)(&there.carrier, &value)
                     .map_err(|why| CallError::Unknown(Lost::Undecodable(why.to_string())));
@@ -90,7 +94,7 @@ impl<T: Send + 'static> Reply<T> {
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         match &self.0 {
-            Side::Here(slot) => slot.slot.is_abandoned(),
+            Side::Here(slot) => slot.is_abandoned(),
             Side::There(_) => false,
             Side::Spent => true,
         }
@@ -100,9 +104,10 @@ impl<T: Send + 'static> Reply<T> {
 impl<T> Drop for Reply<T> {
     fn drop(&mut self) {
         match &self.0 {
-            Side::Here(slot) if slot.lent.load(Ordering::Acquire) == 0 => {
-                let is_first = |by: Option<ActorId>| by.is_none_or(|by| by == slot.target());
-                drop(slot.slot.complete(Err(unanswered(is_first))));
+            Side::Here(slot) if slot.about().lent.load(Ordering::Acquire) == 0 => {
+                let target = slot.about().target();
+                let is_first = |by: Option<ActorId>| by.is_none_or(|by| by == target);
+                drop(slot.complete(Err(unanswered(is_first))));
             }
             Side::There(there) if there.lent.load(Ordering::Acquire) == 0 => {
                 let is_first = |by: Option<_>| there.direct && (by.is_none() || by == there.target);
@@ -113,52 +118,39 @@ impl<T> Drop for Reply<T> {
     }
 }
 
-impl<T> CallSlot<T> {
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<T, CallError>> {
-        self.slot.poll(cx)
-    }
-
-    /// [`CallSlot::poll`] for a caller that looks first.
-    #[inline(always)]
-    pub(crate) fn answer_or_wait(&self, cx: &mut Context<'_>) -> Option<Result<T, CallError>> {
-        match self.slot.take() {
-            None if self.slot.wait(cx) => self.slot.take(),
-            answer => answer,
-        }
+impl<T> Answered<T> {
+    #[inline]
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, CallError>> {
+        self.0.poll(cx)
     }
 
     /// The caller has gone: the answerer can see it, and the number of a call that left is freed.
-    pub(crate) fn abandon(&self) {
-        self.slot.abandon();
+    pub(crate) fn abandon(&mut self) {
+        self.0.abandon();
         fence(Ordering::SeqCst);
-        self.forget();
+        self.errand().forget();
     }
 
     /// The call goes to this actor after all.
     pub(crate) fn aim(&self, target: ActorId) {
-        self.target.0.store(target.origin, Ordering::Relaxed);
-        self.target.1.store(target.number, Ordering::Relaxed);
-    }
-
-    fn target(&self) -> ActorId {
-        let (origin, number) = &self.target;
-        ActorId { origin: origin.load(Ordering::Relaxed), number: number.load(Ordering::Relaxed) }
+        self.errand().target.0.store(target.origin, Ordering::Relaxed);
+        self.errand().target.1.store(target.number, Ordering::Relaxed);
     }
 
     /// The call goes to an actor of this node.
     pub(crate) fn stay(&self) {
-        self.stays.store(true, Ordering::Release);
+        self.errand().stays.store(true, Ordering::Release);
     }
 
-    /// The right to answer leaves under `call`.
-    fn lend(&self, carrier: &Arc<dyn Carrier>, call: CallId) {
-        let _ = self.carrier.set(carrier.clone());
-        self.lent.store(call.number, Ordering::Release);
-        // Of a caller that goes at the same time, either it sees the number or this sees it gone.
-        fence(Ordering::SeqCst);
-        if self.slot.is_abandoned() {
-            self.forget();
-        }
+    fn errand(&self) -> &Errand {
+        self.0.slot().about()
+    }
+}
+
+impl Errand {
+    fn target(&self) -> ActorId {
+        let (origin, number) = &self.target;
+        ActorId { origin: origin.load(Ordering::Relaxed), number: number.load(Ordering::Relaxed) }
     }
 
     fn forget(&self) {
@@ -166,6 +158,18 @@ impl<T> CallSlot<T> {
         if let (true, Some(carrier)) = (number != 0, self.carrier.get()) {
             carrier.forget(CallId { origin: carrier.node(), number });
         }
+    }
+}
+
+/// The right to answer leaves under `call`.
+fn lend<T>(slot: &CallSlot<T>, carrier: &Arc<dyn Carrier>, call: CallId) {
+    let errand = slot.about();
+    let _ = errand.carrier.set(carrier.clone());
+    errand.lent.store(call.number, Ordering::Release);
+    // Of a caller that goes at the same time, either it sees the number or this sees it gone.
+    fence(Ordering::SeqCst);
+    if slot.is_abandoned() {
+        errand.forget();
     }
 }
 
@@ -179,24 +183,24 @@ impl<T: Wire> Answer for CallSlot<T> {
     fn answer(&self, carrier: &Arc<dyn Carrier>, from: NodeId, head: &[u8], payloads: Vec<Bytes>) {
         let value = decode::<T>(carrier, from, head, payloads)
             .map_err(|text| CallError::Unknown(Lost::Undecodable(text)));
-        drop(self.slot.complete(value));
+        drop(self.complete(value));
     }
 
     fn fail(&self, error: CallError) {
         let error = match error {
             // What was refused was handed on by an actor that has run (W-3).
-            CallError::Rejected(_) if self.stays.load(Ordering::Acquire) => {
+            CallError::Rejected(_) if self.about().stays.load(Ordering::Acquire) => {
                 CallError::Unknown(Lost::Dropped)
             }
             error => error,
         };
-        drop(self.slot.complete(Err(error)));
+        drop(self.complete(Err(error)));
     }
 }
 
 impl<T: Send> Lent for Pending<T> {
     fn take_back(&self) {
-        let number = self.slot.lent.swap(0, Ordering::AcqRel);
+        let number = self.slot.about().lent.swap(0, Ordering::AcqRel);
         self.carrier.forget(CallId { origin: self.carrier.node(), number });
     }
 }
@@ -216,7 +220,7 @@ impl<T: Wire> Serialize for Reply<T> {
             let call = match &self.0 {
                 Side::Here(slot) => {
                     let call = context.carrier.register(slot.clone())?;
-                    slot.lend(&context.carrier, call);
+                    lend(slot, &context.carrier, call);
                     let carrier = context.carrier.clone();
                     context.lent.push(Arc::new(Pending { slot: slot.clone(), carrier }));
                     call

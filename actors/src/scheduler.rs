@@ -119,7 +119,16 @@ impl Scheduler {
         if self.over.load(Ordering::SeqCst) {
             self.sweep();
         } else {
-            self.idle.wake_one();
+            let _ = self.idle.wake_one();
+        }
+    }
+
+    /// Wakes a worker beside the one whose thread this is. The runtime would poll it next on this
+    /// very thread, and let no other take it before the present turn is over, if nothing came after
+    /// it.
+    fn wake_another(&self) {
+        if self.idle.wake_one() {
+            drop(self.runtime.spawn(async {}));
         }
     }
 

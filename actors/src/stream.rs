@@ -15,7 +15,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::future::{Future, IntoFuture, poll_fn};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -31,7 +30,7 @@ use crate::error::{CallError, Lost, Why};
 use crate::exit::Fault;
 use crate::id::ActorId;
 use crate::reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
-use crate::reply::{CallSlot, Reply};
+use crate::reply::{Answered, Reply};
 use crate::wire::{Wire, with_decoding, with_encoding};
 
 /// Items of one stream that may be under way.
@@ -88,7 +87,7 @@ pub struct ReplyStream<T> {
     /// The request and the first item.
     beginning: Option<Beginning<T>>,
     /// Where the items after it arrive, in order.
-    slots: VecDeque<Arc<CallSlot<Packet<T>>>>,
+    slots: VecDeque<Answered<Packet<T>>>,
     /// How the sender is granted more.
     more: Option<Reply<Grants<T>>>,
     /// Items taken since the last grant.
@@ -185,7 +184,7 @@ impl<T: Send + 'static> ReplyStream<T> {
             self.beginning = None;
             return Poll::Ready(first);
         }
-        let Some(slot) = self.slots.front() else {
+        let Some(slot) = self.slots.front_mut() else {
             return Poll::Ready(Err(CallError::Unknown(Lost::Dropped)));
         };
         let packet = ready!(slot.poll(cx));
@@ -236,7 +235,7 @@ impl<T> ReplyStream<T> {
         self.is_over = true;
         self.begin = None;
         self.beginning = None;
-        for slot in self.slots.drain(..) {
+        for mut slot in self.slots.drain(..) {
             slot.abandon();
         }
         self.more = None;
@@ -270,7 +269,7 @@ pub struct StreamSender<T> {
     /// The last one is for the end.
     grants: VecDeque<Reply<Packet<T>>>,
     /// Where more grants arrive.
-    asked: Option<Arc<CallSlot<Grants<T>>>>,
+    asked: Option<Answered<Grants<T>>>,
     has_begun: bool,
 }
 
@@ -312,7 +311,7 @@ impl<T: Send + 'static> StreamSender<T> {
 
     /// Waits for room; false if the caller is gone.
     fn poll_room(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
-        if let Some(asked) = &self.asked
+        if let Some(asked) = &mut self.asked
             && let Poll::Ready(granted) = asked.poll(cx)
         {
             self.asked = None;
@@ -350,7 +349,7 @@ impl<T: Send + 'static> StreamSender<T> {
 
 impl<T> Drop for StreamSender<T> {
     fn drop(&mut self) {
-        if let Some(asked) = self.asked.take() {
+        if let Some(mut asked) = self.asked.take() {
             asked.abandon();
         }
     }

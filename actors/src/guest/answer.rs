@@ -34,7 +34,7 @@ pub fn port<T: Send + 'static>(reply: Reply<T>) -> RpcReplyPort<T> {
 /// # Panics
 /// Outside of a tokio runtime.
 pub fn reply<T: Send + 'static>(port: RpcReplyPort<T>) -> Reply<T> {
-    let (reply, slot) = Reply::pair(ActorId { origin: 0, number: 0 });
+    let (reply, mut slot) = Reply::pair(ActorId { origin: 0, number: 0 });
     tokio::spawn(async move {
         let timeout = port.get_timeout().unwrap_or(DEADLINE_MAX);
         match tokio::time::timeout(timeout, poll_fn(|cx| slot.poll(cx))).await {

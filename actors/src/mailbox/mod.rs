@@ -58,7 +58,7 @@ mod waiters;
 pub use consumer::{Consumer, Pop, Rest};
 pub use push::{PushError, Pushed};
 pub use queue::Queue;
-pub use slot::Slot;
+pub use slot::{Slot, Waiting};
 pub use waiters::Waiter;
 
 #[cfg(test)]

@@ -231,8 +231,9 @@ impl<T> Queue<T> {
     fn install(&self, block: OwnedBlock<T>, state: u64) -> *mut Block<T> {
         let block = block.into_raw();
         if state & ASLEEP != 0 {
-            // The queue is empty at this index; the consumer may not have published that yet.
-            self.tail.seen_head.fetch_max(state >> INDEX_SHIFT, Ordering::Relaxed);
+            // The queue is empty at this index; the consumer may not have published that yet. Nobody
+            // has seen more than that, and nobody else installs now, so that a store is enough.
+            self.tail.seen_head.store(state >> INDEX_SHIFT, Ordering::Relaxed);
             self.head.block.store(block, Ordering::Release);
         } else {
             let last = self.tail.block.load(Ordering::Relaxed);

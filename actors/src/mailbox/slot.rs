@@ -1,9 +1,9 @@
 //! The single-answer cell behind a call.
 //!
 //! One word decides everything. A completer owns the value cell once it set `CLAIMED`, until it sets
-//! `VALUE`; then whoever sets `TAKEN` owns it. The poller owns the waker cell while it holds
-//! `REGISTERING`, which it can get only before `VALUE`; at `VALUE` the waker cell passes to the
-//! completer, unless the poller holds it: then the poller finds `VALUE` when it lets go.
+//! `VALUE`; then the waiting side owns it. The waiting side owns the waker cell while `WAITING` is
+//! not set; from `VALUE` on, a waker that was left there is the completer's. Any number of threads
+//! may complete; there is one waiting side, a value that cannot be cloned and polls by `&mut`.
 //!
 //! - MS-1 At most one value is accepted.
 //! - MS-2 A value accepted is polled, or dropped by `abandon` or with the slot; never twice.
@@ -11,147 +11,163 @@
 //! - MS-4 A value that comes after `abandon` is given back.
 
 use std::fmt;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::mailbox::sync::{AtomicU8, Ordering, UnsafeCell};
 
 const CLAIMED: u8 = 1;
 const VALUE: u8 = 2;
-const REGISTERING: u8 = 4;
+const WAITING: u8 = 4;
 const ABANDONED: u8 = 8;
-const TAKEN: u8 = 16;
 
-/// A cell for one value between a side that completes it and a side that waits, usually in an `Arc`.
-pub struct Slot<T> {
+/// A cell for one value between a side that completes it and a [`Waiting`] side.
+pub struct Slot<T, X = ()> {
     state: AtomicU8,
     value: UnsafeCell<Option<T>>,
     waker: UnsafeCell<Option<Waker>>,
+    about: X,
 }
 
 // SAFETY: the state word gives each cell one owner at a time (see the module), and the value only
-// moves through, so `Send` is enough.
-unsafe impl<T: Send> Send for Slot<T> {}
+// moves through, so `Send` is enough for it; what stands beside it is shared.
+unsafe impl<T: Send, X: Send> Send for Slot<T, X> {}
 // SAFETY: as above.
-unsafe impl<T: Send> Sync for Slot<T> {}
+unsafe impl<T: Send, X: Sync> Sync for Slot<T, X> {}
 
-impl<T> Slot<T> {
-    /// An empty slot.
-    pub fn new() -> Self {
-        Self { state: AtomicU8::new(0), value: UnsafeCell::new(None), waker: UnsafeCell::new(None) }
+/// The only side of a [`Slot`] that waits for its value.
+pub struct Waiting<T, X = ()>(Arc<Slot<T, X>>);
+
+impl<T, X> Slot<T, X> {
+    /// An empty slot with something beside it, and its waiting side.
+    pub fn pair(about: X) -> (Arc<Self>, Waiting<T, X>) {
+        let slot = Arc::new(Self {
+            state: AtomicU8::new(0),
+            value: UnsafeCell::new(None),
+            waker: UnsafeCell::new(None),
+            about,
+        });
+        (slot.clone(), Waiting(slot))
+    }
+
+    /// What both sides know.
+    pub fn about(&self) -> &X {
+        &self.about
     }
 
     /// Puts the value in and wakes the waiting side. The first completion wins: the value comes back
     /// if another was accepted, is being put in, or the slot is abandoned; nothing changes then.
     pub fn complete(&self, value: T) -> Result<(), T> {
-        if self.set_unless(CLAIMED, CLAIMED | ABANDONED).is_none() {
+        if !self.claim() {
             return Err(value);
         }
         // SAFETY: `CLAIMED` is ours, and nobody else touches the value before `VALUE`.
         self.value.with_mut(|cell| unsafe { *cell = Some(value) });
-        let Some(before) = self.set_unless(VALUE, ABANDONED) else {
-            // SAFETY: `VALUE` stays unset, so the value is still ours alone.
+        let before = self.state.fetch_or(VALUE, Ordering::AcqRel);
+        if before & ABANDONED != 0 {
+            // SAFETY: the waiting side has gone before `VALUE`, so the value is still ours alone.
             let value = self.value.with_mut(|cell| unsafe { (*cell).take() });
             return value.map_or(Ok(()), Err);
-        };
-        if before & REGISTERING == 0 {
+        }
+        if before & WAITING != 0 {
             self.wake();
         }
         Ok(())
     }
 
-    fn wake(&self) {
-        // SAFETY: `VALUE` was set while nobody was registering, so no poll gets at the cell again.
-        if let Some(waker) = self.waker.with_mut(|cell| unsafe { (*cell).take() }) {
-            waker.wake();
-        }
-    }
-
-    /// Sets a flag unless one of `stop` is set; the state before, or `None`.
-    fn set_unless(&self, flag: u8, stop: u8) -> Option<u8> {
-        let mut state = self.state.load(Ordering::Acquire);
-        while state & stop == 0 {
-            let (success, failure) = (Ordering::AcqRel, Ordering::Acquire);
-            match self.state.compare_exchange_weak(state, state | flag, success, failure) {
-                Ok(_) => return Some(state),
+    fn claim(&self) -> bool {
+        let mut state = self.state.load(Ordering::Relaxed);
+        while state & (CLAIMED | ABANDONED) == 0 {
+            let (success, failure) = (Ordering::AcqRel, Ordering::Relaxed);
+            match self.state.compare_exchange_weak(state, state | CLAIMED, success, failure) {
+                Ok(_) => return true,
                 Err(now) => state = now,
             }
         }
-        None
+        false
     }
 
-    /// Takes the value, or registers the waker of `cx` in place of the one before. One side waits:
-    /// of two polls at once only one registers, and the other is woken to try again. `Pending`
-    /// for ever once the value was taken or the slot abandoned. Cancel safe.
-    pub fn poll(&self, cx: &mut Context<'_>) -> Poll<T> {
-        self.wait(cx);
-        self.take().map_or(Poll::Pending, Poll::Ready)
-    }
-
-    /// Registers the waker of `cx` in place of the one before; says whether the value has come.
-    pub(crate) fn wait(&self, cx: &mut Context<'_>) -> bool {
-        let stop = VALUE | ABANDONED | REGISTERING;
-        let mut state = VALUE;
-        if self.set_unless(REGISTERING, stop).is_some() {
-            let old = self.register(cx.waker());
-            state = self.state.fetch_and(!REGISTERING, Ordering::AcqRel);
-            drop(old);
-        } else if self.state.load(Ordering::Acquire) & (VALUE | ABANDONED) == 0 {
-            cx.waker().wake_by_ref();
+    fn wake(&self) {
+        // SAFETY: `VALUE` was set while `WAITING` was, so no poll gets at the cell again.
+        if let Some(waker) = self.waker.with_mut(|cell| unsafe { (*cell).take() }) {
+            waker.wake();
         }
-        state & VALUE != 0
-    }
-
-    /// Stores the waker; the one it replaces is dropped later, since that may run anything.
-    fn register(&self, waker: &Waker) -> Option<Waker> {
-        self.waker.with_mut(|cell| {
-            // SAFETY: the caller holds `REGISTERING`.
-            let cell = unsafe { &mut *cell };
-            match cell {
-                Some(old) if old.will_wake(waker) => None,
-                _ => cell.replace(waker.clone()),
-            }
-        })
-    }
-
-    /// Takes the value if it is there.
-    #[inline(always)]
-    pub(crate) fn take(&self) -> Option<T> {
-        if self.state.load(Ordering::Acquire) & (VALUE | TAKEN) != VALUE {
-            return None;
-        }
-        self.set_unless(TAKEN, TAKEN)?;
-        // SAFETY: `VALUE` is set and `TAKEN` was set by us.
-        self.value.with_mut(|cell| unsafe { (*cell).take() })
-    }
-
-    /// The waiting side is gone: a value that is here is dropped, a later one is given back.
-    pub fn abandon(&self) {
-        self.state.fetch_or(ABANDONED, Ordering::AcqRel);
-        drop(self.take());
     }
 
     /// Whether the waiting side is gone.
     pub fn is_abandoned(&self) -> bool {
         self.state.load(Ordering::Acquire) & ABANDONED != 0
     }
+}
 
-    /// Whether a value was accepted, taken since or not.
-    pub fn is_complete(&self) -> bool {
-        self.state.load(Ordering::Acquire) & VALUE != 0
+impl<T, X> Waiting<T, X> {
+    /// The slot that it waits for.
+    pub fn slot(&self) -> &Slot<T, X> {
+        &self.0
+    }
+
+    /// Takes the value, or registers the waker of `cx` in place of the one before. `Pending` for
+    /// ever once the value was taken or the slot abandoned. Cancel safe.
+    #[inline]
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let state = self.0.state.load(Ordering::Acquire);
+        if state & (VALUE | ABANDONED) == 0 && !self.wait(state, cx.waker()) {
+            return Poll::Pending;
+        }
+        self.take().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Leaves a waker; says whether the value has come meanwhile.
+    #[inline]
+    fn wait(&mut self, state: u8, waker: &Waker) -> bool {
+        let slot = &*self.0;
+        // One that was left before is taken back first.
+        let is_value = |before: u8| before & VALUE != 0;
+        if state & WAITING != 0 && is_value(slot.state.fetch_and(!WAITING, Ordering::AcqRel)) {
+            return true;
+        }
+        let old = slot.waker.with_mut(|cell| {
+            // SAFETY: `WAITING` is not set and was not when `VALUE` was, so the cell is ours.
+            let cell = unsafe { &mut *cell };
+            match cell {
+                Some(old) if old.will_wake(waker) => None,
+                _ => cell.replace(waker.clone()),
+            }
+        });
+        let before = slot.state.fetch_or(WAITING, Ordering::AcqRel);
+        // It may run anything when it is dropped.
+        drop(old);
+        is_value(before)
+    }
+
+    /// Takes the value if it is there.
+    #[inline]
+    fn take(&mut self) -> Option<T> {
+        if self.0.state.load(Ordering::Acquire) & (VALUE | ABANDONED) != VALUE {
+            return None;
+        }
+        // SAFETY: `VALUE` is set and the slot was not abandoned before, so the value is ours.
+        self.0.value.with_mut(|cell| unsafe { (*cell).take() })
+    }
+
+    /// Waits no more: a value that is here is dropped, a later one is given back.
+    pub fn abandon(&mut self) {
+        let before = self.0.state.fetch_or(ABANDONED, Ordering::AcqRel);
+        if before & (VALUE | ABANDONED) == VALUE {
+            // SAFETY: as in `take`; no completer finds `ABANDONED` after its `VALUE`.
+            drop(self.0.value.with_mut(|cell| unsafe { (*cell).take() }));
+        }
     }
 }
 
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl<T> fmt::Debug for Slot<T> {
+impl<T, X> fmt::Debug for Slot<T, X> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Slot")
-            .field("complete", &self.is_complete())
-            .field("abandoned", &self.is_abandoned())
-            .finish()
+        f.debug_struct("Slot").field("abandoned", &self.is_abandoned()).finish_non_exhaustive()
+    }
+}
+
+impl<T, X> fmt::Debug for Waiting<T, X> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Waiting").field(self.slot()).finish()
     }
 }

@@ -19,24 +19,26 @@ pub(super) struct Idle {
 }
 
 impl Idle {
-    /// Wakes a worker, if one sleeps and none is searching. After something was put in line.
+    /// Wakes a worker, if one sleeps and none is searching; says whether. After something was put in
+    /// line.
     #[inline]
-    pub(super) fn wake_one(&self) {
+    pub(super) fn wake_one(&self) -> bool {
         fence(Ordering::SeqCst);
-        if self.count.load(Ordering::Relaxed) != 0 && self.searching.load(Ordering::Relaxed) == 0 {
-            self.wake();
-        }
+        self.count.load(Ordering::Relaxed) != 0
+            && self.searching.load(Ordering::Relaxed) == 0
+            && self.wake()
     }
 
     #[cold]
-    fn wake(&self) {
+    fn wake(&self) -> bool {
         let mut sleepers = self.sleepers();
         // The last to fall asleep has the warmest caches.
-        let Some((_, waker)) = sleepers.pop() else { return };
+        let Some((_, waker)) = sleepers.pop() else { return false };
         self.count.store(sleepers.len(), Ordering::Relaxed);
         self.searching.fetch_add(1, Ordering::Relaxed);
         drop(sleepers);
         waker.wake();
+        true
     }
 
     pub(super) fn wake_all(&self) {
@@ -80,5 +82,64 @@ impl Idle {
 
     fn sleepers(&self) -> MutexGuard<'_, Vec<(usize, Waker)>> {
         self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(all(test, mobula_loom))]
+mod tests {
+    use std::future::poll_fn;
+    use std::task::Poll;
+
+    use loom::future::block_on;
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicUsize;
+    use loom::thread;
+
+    use super::*;
+
+    /// Takes one out of line, as a worker does: looks, sleeps, and looks after every wake.
+    fn take_one(idle: &Idle, line: &AtomicUsize) {
+        let (mut sleeps, mut searching) = (false, false);
+        let take = || line.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| n.checked_sub(1));
+        block_on(poll_fn(|cx| {
+            loop {
+                if std::mem::take(&mut sleeps) {
+                    searching = !idle.leave(0);
+                }
+                if take().is_ok() {
+                    if searching {
+                        idle.end_search();
+                    }
+                    return Poll::Ready(());
+                }
+                if std::mem::take(&mut searching) {
+                    idle.end_search();
+                }
+                idle.enter(0, cx.waker());
+                sleeps = line.load(Ordering::Relaxed) == 0;
+                if sleeps {
+                    return Poll::Pending;
+                }
+                searching = !idle.leave(0);
+            }
+        }));
+    }
+
+    // SC-2: whoever comes while the worker falls asleep, or is woken for another, is found.
+    #[test]
+    fn loom_no_worker_sleeps_while_somebody_is_in_line() {
+        loom::model(|| {
+            let (idle, line) = (Arc::new(Idle::default()), Arc::new(AtomicUsize::new(0)));
+            let putters = [(); 2].map(|()| {
+                let (idle, line) = (Arc::clone(&idle), Arc::clone(&line));
+                thread::spawn(move || {
+                    line.fetch_add(1, Ordering::Relaxed);
+                    idle.wake_one();
+                })
+            });
+            take_one(&idle, &line);
+            take_one(&idle, &line);
+            putters.map(|putter| putter.join().unwrap());
+        });
     }
 }

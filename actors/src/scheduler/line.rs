@@ -40,7 +40,6 @@ impl Line {
         self.change(|others| others.push_back(ready));
     }
 
-
     #[inline]
     pub(super) fn pop_front(&self) -> Option<Runnable> {
         if self.is_empty() {

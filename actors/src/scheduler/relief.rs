@@ -68,7 +68,7 @@ fn look(scheduler: &Arc<Scheduler>, seen: &mut [u64]) {
         return;
     }
     if stuck < seen.len() {
-        scheduler.idle.wake_one();
+        scheduler.wake_another();
     } else if scheduler.relief.spares.fetch_add(1, Ordering::AcqRel) < SPARES_MAX {
         scheduler.runtime.spawn(Worker::spare(scheduler.clone()).work());
     } else {

@@ -66,9 +66,13 @@ pub(super) fn put_here(scheduler: &Scheduler, ready: Runnable, yields: bool) -> 
     if yields {
         // This worker comes to it soon.
         line.push_back(ready);
+    } else if number == scheduler.workers() {
+        // The line of spare workers is everybody's, and nobody is its next.
+        line.push_back(ready);
+        scheduler.wake_another();
     } else if let Some(displaced) = line.put_next(ready) {
         line.push_back(displaced);
-        scheduler.idle.wake_one();
+        scheduler.wake_another();
     }
     None
 }
@@ -157,7 +161,7 @@ impl Worker {
         if found.is_some() && std::mem::take(&mut self.searching) {
             self.scheduler.idle.end_search();
             if self.scheduler.has_ready() {
-                self.scheduler.idle.wake_one();
+                self.scheduler.wake_another();
             }
         }
         found

@@ -22,6 +22,7 @@ mod pipes;
 mod ports;
 mod puppet;
 mod runs;
+mod scheduling;
 mod streams;
 mod threads;
 mod timers;

@@ -282,12 +282,12 @@ impl Wake for Unheard {
 #[test]
 fn loom_slot_complete_against_poll() {
     loom::model(|| {
-        let slot = Arc::new(Slot::new());
+        let (slot, mut waiting) = Slot::pair(());
         let completer = {
-            let slot = Arc::clone(&slot);
+            let slot = std::sync::Arc::clone(&slot);
             thread::spawn(move || slot.complete(7).unwrap())
         };
-        assert_eq!(block_on(poll_fn(|cx| slot.poll(cx))), 7);
+        assert_eq!(block_on(poll_fn(|cx| waiting.poll(cx))), 7);
         completer.join().unwrap();
     });
 }
@@ -306,15 +306,16 @@ impl Drop for Dropped {
 fn loom_slot_complete_against_abandon() {
     loom::model(|| {
         let drops = Arc::new(AtomicUsize::new(0));
-        let slot = Arc::new(Slot::new());
+        let (slot, mut waiting) = Slot::pair(());
         let completer = {
-            let (slot, value) = (Arc::clone(&slot), Dropped(Arc::clone(&drops)));
+            let (slot, value) = (std::sync::Arc::clone(&slot), Dropped(Arc::clone(&drops)));
             thread::spawn(move || slot.complete(value).is_ok())
         };
-        slot.abandon();
-        let accepted = completer.join().unwrap();
-        assert_eq!(accepted, slot.is_complete());
-        drop(slot);
+        waiting.abandon();
+        completer.join().unwrap();
+        // Given back or dropped by `abandon`, and not with the slot.
+        assert_eq!(drops.load(Ordering::Relaxed), 1);
+        drop((slot, waiting));
         assert_eq!(drops.load(Ordering::Relaxed), 1);
     });
 }
@@ -323,13 +324,13 @@ fn loom_slot_complete_against_abandon() {
 #[test]
 fn loom_slot_two_completers() {
     loom::model(|| {
-        let slot = Arc::new(Slot::new());
+        let (slot, mut waiting) = Slot::pair(());
         let complete = |value| {
-            let slot = Arc::clone(&slot);
+            let slot = std::sync::Arc::clone(&slot);
             thread::spawn(move || slot.complete(value).is_ok())
         };
         let (one, two) = (complete(1), complete(2));
-        let found = block_on(poll_fn(|cx| slot.poll(cx)));
+        let found = block_on(poll_fn(|cx| waiting.poll(cx)));
         let won = (one.join().unwrap(), two.join().unwrap());
         assert_eq!(won, (found == 1, found == 2));
     });
