@@ -1,7 +1,7 @@
 //! What a node does all the time: it keeps an echo on each other node, watches it, casts to it and
 //! calls it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -40,7 +40,7 @@ struct Shared {
     abandoned: AtomicU64,
     lives: AtomicU64,
     /// Who has answered since the last mark.
-    answering: Mutex<BTreeMap<PeerKey, bool>>,
+    answering: Mutex<BTreeSet<PeerKey>>,
     mark: AtomicU64,
 }
 
@@ -143,7 +143,7 @@ impl Loads {
                     self.count(&own.answered);
                     if mark == own.mark.load(Ordering::SeqCst) {
                         let answering = own.answering.lock();
-                        answering.unwrap_or_else(PoisonError::into_inner).insert(other, true);
+                        answering.unwrap_or_else(PoisonError::into_inner).insert(other);
                     }
                 }
                 Err(CallError::Rejected(_)) => self.count(&own.rejected),

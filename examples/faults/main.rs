@@ -102,7 +102,7 @@ async fn main() -> ExitCode {
             vec![Row::of(nodes.into(), fault.into(), seconds, rounds)]
         }
     };
-    if let Err(why) = Site::make(1).await {
+    if let Err(why) = rehearse().await {
         println!("SKIPPED: no network namespaces here: {why}");
         return ExitCode::SUCCESS;
     }
@@ -111,6 +111,13 @@ async fn main() -> ExitCode {
         // What was made is taken away as this future is dropped.
         _ = tokio::signal::ctrl_c() => ExitCode::from(INTERRUPTED),
     }
+}
+
+/// Whether everything can be done here that a row needs.
+async fn rehearse() -> std::io::Result<()> {
+    let mut site = Site::make(2).await?;
+    site.cut(&[0], &[1]).await?;
+    site.heal().await
 }
 
 async fn run(rows: Vec<Row>) -> ExitCode {

@@ -32,6 +32,8 @@ mod certificate;
 mod clock;
 mod cluster_key;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod gate;
 mod handler;
 mod hello;
