@@ -151,7 +151,8 @@ impl Scene {
         seconds: u64,
     ) -> Result<(Paced, Strangers), Box<dyn Error>> {
         let mut attacker = Child::attacker(attack).await?;
-        let calling = self.caller.ask::<Paced>(&format!("pace {CALLS_PER_SECOND} {seconds}"));
+        let order = format!("pace {CALLS_PER_SECOND} {seconds}");
+        let calling = self.caller.ask::<Paced>(&order);
         let joining = async {
             tokio::time::sleep(Duration::from_secs(seconds) / 2).await;
             join(&self.late, &self.members, &self.seed).await

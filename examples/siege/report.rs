@@ -42,7 +42,7 @@ impl Report {
             verdict("RSS more in all, KiB", more(&self.last), RSS_KIB_MAX),
             verdict("join under siege, ms", siege.0.joined_ms, JOINED_MS_MAX),
             verdict("join beside slowloris, ms", slow.0.joined_ms, JOINED_MS_MAX),
-            verdict("sockets that say nothing, open", slow.1.open_max, OPEN_MAX),
+            verdict("sockets that say nothing, open", slow.1.open, OPEN_MAX),
             verdict("the last of them closed after, ms", slow.1.longest_ms, FREED_MS_MAX),
             verdict("of them never closed", slow.1.left_open, 0),
         ]

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use mobula::net::Limits;
+use mobula::net::{Allowlist, Identity, Limits};
 use mobula::node::limits::CREDIT_WINDOW_MAX;
 use mobula::node::{Member, Standing};
 use mobula::prelude::*;
@@ -25,6 +25,8 @@ const CALLS: u64 = 1 << 32;
 
 /// Nodes that are reached through relays, and notice silence within a second.
 struct Net {
+    keys: Vec<Identity>,
+    list: Allowlist,
     nodes: Vec<Node>,
     relays: Vec<Relay>,
 }
@@ -32,21 +34,27 @@ struct Net {
 impl Net {
     async fn of(n: usize, seed: u64) -> Self {
         let (keys, list) = members(n);
+        let mut net = Self { keys, list, nodes: Vec::new(), relays: Vec::new() };
+        for (i, seed) in (0..n).zip(seed..) {
+            net.relays.push(Relay::start(seed).await);
+            net.nodes.push(net.life(i).await);
+        }
+        all_see(&net.nodes, n).await;
+        net
+    }
+
+    /// A new life of a node. The first one began all by itself.
+    async fn life(&self, i: usize) -> Node {
         let mut limits = Limits::default();
         limits.heartbeat = Duration::from_millis(200);
         limits.heartbeat_timeout = Duration::from_secs(1);
         limits.handshake_timeout = Duration::from_secs(1);
-        let (mut nodes, mut relays) = (Vec::<Node>::new(), Vec::new());
-        for (i, key) in (0..).zip(keys) {
-            let relay = Relay::start(seed + i).await;
-            let node = member(key, &list, nodes.first()).limits(limits.clone());
-            let node = node.announce(relay.address()).host::<Puppet>().start().await.unwrap();
-            relay.leads_to(&node.addresses()[1]);
-            nodes.push(node);
-            relays.push(relay);
-        }
-        all_see(&nodes, n).await;
-        Self { nodes, relays }
+        let known =
+            self.nodes.iter().find(|node| node.id().unwrap().key != self.keys[i].peer_key());
+        let node = member(self.keys[i].clone(), &self.list, known).limits(limits);
+        let node = node.announce(self.relays[i].address()).host::<Puppet>().start().await.unwrap();
+        self.relays[i].leads_to(&node.addresses()[1]);
+        node
     }
 
     fn turn(&self, weather: Weather) {
@@ -225,6 +233,36 @@ async fn a_network_that_takes_connections_and_forwards_nothing_costs_deadlines_a
     assert!(healed.elapsed() < CONVERGED && dials > 0);
     println!("{:?}", load.finish().await);
     assert!(net.are_all_alive().await);
+}
+
+/// G-5: of two sides that hold each other dead one gives in, is told so, and can begin anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_mutual_death_the_weaker_node_learns_of_it_and_a_new_life_of_it_joins() {
+    let mut net = Net::of(2, 66).await;
+    let id = |node: &Node| node.id().unwrap();
+    let weaker = usize::from(id(&net.nodes[0]).key < id(&net.nodes[1]).key);
+    let there = puppet(&net.nodes[1 - weaker], &net.nodes[weaker]).await;
+    let (told, mut news) = mpsc::unbounded_channel();
+    there.on_down(Box::new(move |down| drop(told.send(down))));
+    net.turn(Weather::silence());
+    for (node, other) in [(0, 1), (1, 0)] {
+        let other = id(&net.nodes[other]);
+        let gone = |m: &Member| m.node == other && m.standing == Standing::Gone;
+        let dead = net.nodes[node].until(PATIENCE, |members| members.iter().any(gone));
+        assert!(dead.await, "{:?}", net.nodes[node].members());
+    }
+    let down = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap().unwrap();
+    assert_eq!(down.exit, Exit::NodeDead(id(&net.nodes[weaker])));
+    assert!(news.recv().await.is_none(), "told once");
+    net.turn(Weather::default());
+    let fenced = tokio::time::timeout(CONVERGED, net.nodes[weaker].fenced()).await;
+    assert!(fenced.is_ok(), "the weaker one was not told");
+    assert!(futures::FutureExt::now_or_never(net.nodes[1 - weaker].fenced()).is_none());
+    let next = net.life(weaker).await;
+    std::mem::replace(&mut net.nodes[weaker], next).stop().await;
+    all_see(&net.nodes, 2).await;
+    let there = puppet(&net.nodes[1 - weaker], &net.nodes[weaker]).await;
+    assert!(notes(&there).await.is_empty());
 }
 
 /// N-7: whoever changes a byte on the way ends a connection, and nothing else.
