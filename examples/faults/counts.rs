@@ -21,7 +21,7 @@ pub struct Counts {
     pub monitors: u64,
     pub fired: u64,
     pub fired_twice: u64,
-    /// Monitors of lives that the others held dead.
+    /// Monitors of lives that the others held dead, or that were killed.
     pub abandoned: u64,
     /// Lives beyond the first, after the others held one dead.
     pub lives: u64,
@@ -36,6 +36,11 @@ impl Counts {
     /// All is well in the eyes of one of `nodes` nodes.
     pub fn is_settled(&self, nodes: usize) -> bool {
         self.alive == nodes && self.answering + 1 == nodes
+    }
+
+    /// Monitors that have not fired, of lives that go on.
+    pub fn watching(&self) -> u64 {
+        self.monitors.saturating_sub(self.fired + self.abandoned)
     }
 
     pub fn add(&mut self, other: &Self) {

@@ -101,7 +101,8 @@ impl Crew {
 
     /// Sends SIGKILL to the process of a host.
     pub async fn kill(&mut self, host: usize) -> io::Result<()> {
-        let counts = self.members[host].counts().await?;
+        let mut counts = self.members[host].counts().await?;
+        counts.abandoned += counts.watching();
         self.past.add(&counts);
         self.members[host].child.kill().await
     }

@@ -40,6 +40,8 @@ pub struct Row {
 pub struct Outcome {
     row: Row,
     counts: Counts,
+    /// Lives that the others held dead, of each host.
+    lives: Vec<u64>,
     /// Until all was well after each round; nothing when it never was.
     converged: Vec<Option<Duration>>,
 }
@@ -71,14 +73,15 @@ impl Row {
                 break;
             }
         }
-        Ok(Outcome { row: self, counts: crew.counts().await?, converged })
+        let lives = crew.ask().await?.iter().map(|counts| counts.lives).collect();
+        Ok(Outcome { row: self, counts: crew.counts().await?, lives, converged })
     }
 
     /// The fault, from its beginning to its end.
     async fn round(self, round: usize, site: &mut Site, crew: &mut Crew) -> io::Result<()> {
         let (few, many) = self.sides(round);
         match self.fault {
-            Fault::OneWay if round % 2 == 0 => site.cut(&few, &many).await?,
+            Fault::OneWay if round.is_multiple_of(2) => site.cut(&few, &many).await?,
             Fault::OneWay => site.cut(&many, &few).await?,
             Fault::TwoWay => {
                 site.cut(&few, &many).await?;
@@ -106,12 +109,19 @@ impl Row {
 }
 
 impl Outcome {
+    fn pairs(&self) -> u64 {
+        (self.row.nodes * (self.row.nodes - 1)) as u64
+    }
+
     /// Promises that were broken.
     pub fn broken(&self) -> Vec<&'static str> {
         let mut broken = self.counts.broken();
         let slow = |took: &Option<Duration>| took.is_none_or(|took| took > CONVERGED);
         if self.converged.iter().any(slow) {
             broken.push("converged within 10 s");
+        } else if self.counts.watching() != self.pairs() {
+            // Each pair is watched, and nobody else: the others have fired.
+            broken.push("every monitor fires");
         }
         broken
     }
@@ -121,7 +131,7 @@ impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Row { nodes, fault, lasts, rounds } = self.row;
         write!(f, "{nodes} nodes, {fault:?} {} s x {rounds}: {}", lasts.as_secs(), self.counts)?;
-        f.write_str(" converged s")?;
+        write!(f, " by host {:?} converged s", self.lives)?;
         for took in &self.converged {
             match took {
                 Some(took) => write!(f, " {:.1}", took.as_secs_f64())?,
@@ -152,7 +162,8 @@ mod tests {
     fn what_never_converges_or_too_late_is_broken() {
         let outcome = |took| Outcome {
             row: Row::of(3, Fault::TwoWay, 5, 1),
-            counts: Counts::default(),
+            counts: Counts { monitors: 9, fired: 2, abandoned: 1, ..Counts::default() },
+            lives: Vec::new(),
             converged: vec![took],
         };
         assert!(outcome(Some(CONVERGED)).broken().is_empty());

@@ -134,7 +134,7 @@ impl Decoders {
     }
 
     fn encode(&self, what: u8, value: &impl serde::Serialize) -> Vec<u8> {
-        let head = wire::encode(&self.carrier, value).map(|outgoing| outgoing.head.clone());
+        let head = wire::encode(&self.carrier, value).map(|outgoing| outgoing.head);
         [&[what, 0][..], &head.unwrap_or_default()].concat()
     }
 }
