@@ -1,5 +1,7 @@
 //! Mobula: typed actors, supervision and placement over a peer-to-peer cluster. No head node.
 
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod gossip;
 pub mod machine;
 #[cfg(feature = "net")]

@@ -16,7 +16,7 @@ use mobula::placement;
 use mobula::supervision::limits as supervision;
 
 /// Rooms of `src/`, and the rooms that each may name.
-const ALLOWED: [(&str, &[&str]); 7] = [
+const ALLOWED: [(&str, &[&str]); 8] = [
     // The command uses the library as everybody does.
     ("bin", &[]),
     ("machine", &[]),
@@ -24,6 +24,7 @@ const ALLOWED: [(&str, &[&str]); 7] = [
     ("placement", &["machine"]),
     ("net", &[]),
     ("sim", &["gossip", "placement", "machine"]),
+    ("fuzz", &["gossip", "net", "node"]),
     ("node", &["gossip", "placement", "net", "machine"]),
 ];
 
@@ -42,7 +43,8 @@ const FORBIDDEN: [(&str, &[&str]); 10] = [
 ];
 
 /// The folders of the repository; others may lie in a checkout.
-const FOLDERS: [&str; 7] = [".ci", "actors", "benches", "examples", "src", "supervision", "tests"];
+const FOLDERS: [&str; 8] =
+    [".ci", "actors", "benches", "examples", "fuzz", "src", "supervision", "tests"];
 
 /// The most lines of a source file, its tests included.
 const LINES_MAX: usize = 500;

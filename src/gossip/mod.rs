@@ -28,6 +28,10 @@ use crate::machine::{Machine, Time};
 mod apply;
 mod config;
 mod connection;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod hostile;
 mod inquiry;
 mod member;
 mod membership;

@@ -32,6 +32,8 @@ mod certificate;
 mod clock;
 mod cluster_key;
 mod frame;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 mod gate;
 mod handler;
 mod hello;
@@ -84,6 +86,9 @@ pub struct NetConfig {
     /// Where to listen, such as `/ip4/127.0.0.1/tcp/0`. `None` (the default): dial only; such a
     /// node can be sent no bulk unless it was dialed.
     pub listen: Option<String>,
+    /// Where others reach it, such as `/ip4/10.0.0.7/tcp/7000`, if that is not where it listens:
+    /// behind a forwarded port. `None` (the default): where it listens.
+    pub announce: Option<String>,
     /// The bounds.
     pub limits: Limits,
     versions: RangeInclusive<u16>,
@@ -95,7 +100,8 @@ impl NetConfig {
     pub fn new(identity: Identity, boot: u64, membership: impl Into<Membership>) -> Self {
         let membership = membership.into();
         let versions = hello::VERSIONS;
-        Self { identity, boot, membership, listen: None, limits: Limits::default(), versions }
+        let (listen, announce, limits) = (None, None, Limits::default());
+        Self { identity, boot, membership, listen, announce, limits, versions }
     }
 }
 
@@ -227,7 +233,8 @@ impl Net {
         self.hub.me
     }
 
-    /// Where the node listens, with its key (`/ip4/…/tcp/…/p2p/…`), reachable ones first.
+    /// Where the node can be dialed, with its key (`/ip4/…/tcp/…/p2p/…`): what it announces, then
+    /// where it listens, reachable ones first.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.addresses.clone()

@@ -23,8 +23,8 @@ use mobula_actors::id::NodeId;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::{
-    Inbound, Membership, Net, NetConfig, NetError,
-    gate::{Gate, host, is_loopback},
+    Identity, Inbound, Membership, Net, NetConfig, NetError,
+    gate::{Gate, host, is_loopback, parse_address},
     hub::{Counters, Hub},
     limits::{
         COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL, STREAMS_PER_CONNECTION_MAX,
@@ -38,6 +38,8 @@ const BULK_MESSAGE_BYTES_LIMIT: usize = (16 << 20) + (64 << 10);
 pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Result<Net, NetError> {
     check(&config)?;
     config.membership.check_own(&config.identity.peer_key())?;
+    let announced = config.announce.as_deref();
+    let announced = announced.map(|address| announce(address, &config.identity)).transpose()?;
     let keypair = config.identity.keypair();
     let me = keypair.public().to_peer_id();
     let transport = transport(&keypair, &config.limits)?;
@@ -60,10 +62,11 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
         .with_idle_connection_timeout(Duration::ZERO);
     let gate = Gate::new(Arc::clone(&hub), queue);
     let mut swarm = Swarm::new(transport, gate, me, settings);
-    let addresses = match &config.listen {
+    let mut addresses = match &config.listen {
         Some(address) => listen(&mut swarm, address).await?,
         None => Vec::new(),
     };
+    addresses.splice(..0, announced);
     if let Some(first) = addresses.first() {
         let _ = hub.address.set(first.clone());
     }
@@ -193,6 +196,14 @@ async fn listen(swarm: &mut Swarm<Gate>, address: &str) -> Result<Vec<String>, N
     found.sort_by_key(|address| host(address).is_none_or(|host| host.is_loopback()));
     let me = *swarm.local_peer_id();
     Ok(found.into_iter().map(|address| address.with(Protocol::P2p(me)).to_string()).collect())
+}
+
+/// An address that is given to others, with the node's key.
+fn announce(address: &str, identity: &Identity) -> Result<String, NetError> {
+    let peer = identity.keypair().public().to_peer_id();
+    let malformed = |_| NetError::Address { address: address.chars().take(64).collect() };
+    let named = parse_address(address, &identity.peer_key())?.with_p2p(peer);
+    named.map(|named| named.to_string()).map_err(malformed)
 }
 
 /// libp2p sets `SO_REUSEPORT`, with which two nodes would silently share a port. A plain bind

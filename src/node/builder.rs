@@ -64,6 +64,7 @@ pub enum NodeError {
 #[must_use = "a node is started by `start`"]
 pub struct NodeBuilder {
     listen: Option<String>,
+    announce: Option<String>,
     seeds: Vec<String>,
     identity: Option<Identity>,
     identity_file: Option<PathBuf>,
@@ -84,6 +85,13 @@ impl NodeBuilder {
     /// an identity and a certificate or members.
     pub fn listen(mut self, address: impl Into<String>) -> Self {
         self.listen = Some(address.into());
+        self
+    }
+
+    /// Tells others to dial it at `address`, such as `/ip4/203.0.113.7/tcp/7000`, if that is not
+    /// where it listens: behind a forwarded port, in a container.
+    pub fn announce(mut self, address: impl Into<String>) -> Self {
+        self.announce = Some(address.into());
         self
     }
 
@@ -186,6 +194,7 @@ impl NodeBuilder {
 
         let mut config = NetConfig::new(identity, id.boot, members);
         config.listen = self.listen.clone();
+        config.announce = self.announce.clone();
         config.limits = self.limits.clone();
         let door = Arc::new(Door(Arc::downgrade(&cluster)));
         let starting = system.runtime().spawn(Net::start(config, door));
@@ -360,7 +369,7 @@ impl Node {
         self.cluster().map(|cluster| cluster.id)
     }
 
-    /// Where others can join it, `/ip4/…/tcp/…/p2p/…`.
+    /// Where others can join it, `/ip4/…/tcp/…/p2p/…`: what it announces, then where it listens.
     #[must_use]
     pub fn addresses(&self) -> Vec<String> {
         self.cluster().and_then(|cluster| cluster.net(Net::addresses)).unwrap_or_default()
@@ -406,6 +415,23 @@ impl Node {
             }
         };
         tokio::time::timeout(timeout, seen).await.is_ok()
+    }
+
+    /// Waits until the others hold this life of the node dead. What it hosted has ended then, it
+    /// takes part in nothing any more, and only a new life, a node built again with the same key,
+    /// can. A node on its own waits for ever.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost by dropping it.
+    pub async fn fenced(&self) {
+        let Some(cluster) = self.cluster() else { return std::future::pending().await };
+        loop {
+            let changed = cluster.changed.notified();
+            if cluster.membership.is_fenced() {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub(super) fn cluster(&self) -> Option<&Arc<Cluster>> {

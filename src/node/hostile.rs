@@ -1,5 +1,7 @@
 //! What a member sends that no correct node sends, given to a live node frame by frame.
 
+mod messages;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -271,9 +273,11 @@ async fn damaged_frames_of_members_never_panic_a_node() {
     let mut scene = Scene::new().await;
     let valid = scene.frames().await;
     assert!(valid.len() > 15);
-    let asked = std::env::var("MOBULA_MUTATIONS").ok().and_then(|n| n.parse().ok());
-    let mut rng = Rng::new(4);
-    let mutations = asked.unwrap_or(MUTATIONS);
+    let read = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
+    let (mutations, seed) = (read("MOBULA_MUTATIONS").unwrap_or(MUTATIONS), read("MOBULA_SEED"));
+    let seed = seed.unwrap_or(4);
+    println!("REPRODUCE: MOBULA_MUTATIONS={mutations} MOBULA_SEED={seed}");
+    let mut rng = Rng::new(seed);
     for n in 0..mutations {
         let pick = |rng: &mut Rng| valid[rng.below(valid.len() as u64) as usize].clone();
         let (mut message, other) = (pick(&mut rng), pick(&mut rng));
@@ -383,8 +387,11 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
         (HANDED, [&[1][..], &[9; 32]].concat(), b""),
         (HANDED, [&[1][..], &[9; 32], &ENDLESS].concat(), b""),
     ];
-    let cut = frames::bare(HANDED, &HandedHead { number: 300, to: stranger(3) }).head;
-    vectors.extend((0..cut.len()).map(|at| (HANDED, cut[..at].to_vec(), &b""[..])));
+    // Every head, cut everywhere.
+    for whole in bare_frames(ActorId { origin: 300, number: 300 }, stranger(3)) {
+        let (kind, head) = (whole.kind, whole.head);
+        vectors.extend((0..head.len()).map(|at| (kind, head[..at].to_vec(), &b""[..])));
+    }
     vectors
 }
 

@@ -72,6 +72,8 @@ struct Driven {
     gone: BTreeSet<NodeId>,
     /// Seeds with an address, until they are met.
     seeds: Vec<(PeerKey, String)>,
+    /// The others hold this very life dead.
+    fenced: bool,
 }
 
 /// Lives that are over and remembered; a node's key goes on counting upwards.
@@ -85,7 +87,7 @@ impl Membership {
         Self {
             me,
             born: Instant::now(),
-            machine: Mutex::new(Driven { gossip, gone: BTreeSet::new(), seeds }),
+            machine: Mutex::new(Driven { gossip, gone: BTreeSet::new(), seeds, fenced: false }),
             rescheduled: Notify::new(),
         }
     }
@@ -117,6 +119,10 @@ impl Membership {
             || driven.gossip.member(node.key).is_some_and(|member| {
                 member.boot > node.boot || (member.boot == node.boot && member.state.is_gone())
             })
+    }
+
+    pub(super) fn is_fenced(&self) -> bool {
+        self.driven().fenced
     }
 
     /// The lives that are not over, this node's own among them.
@@ -254,6 +260,7 @@ impl Cluster {
                 tracing::error!(me = %self.id, boot, "the others hold this node dead: what it hosts has ended, and it must be started again");
                 self.fenced();
                 self.registrar.fenced();
+                self.membership.driven().fenced = true;
             }
             Event::Violation { from } => {
                 tracing::warn!(%from, "a member sent a malformed gossip frame: it is cut off");

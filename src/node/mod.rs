@@ -33,6 +33,8 @@ mod credit;
 mod directory;
 #[cfg(feature = "net")]
 mod frames;
+#[cfg(feature = "fuzz")]
+pub(crate) mod fuzz;
 #[cfg(all(test, feature = "net"))]
 mod hostile;
 #[cfg(feature = "net")]

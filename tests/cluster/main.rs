@@ -4,6 +4,7 @@
 
 mod calls;
 mod deaths;
+mod faults;
 mod flow;
 #[cfg(feature = "ractor")]
 mod guests;
@@ -15,6 +16,7 @@ mod names;
 mod places;
 mod process;
 mod puppet;
+mod relay;
 mod remote;
 mod strangers;
 mod support;

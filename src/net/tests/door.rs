@@ -307,6 +307,10 @@ async fn an_open_door_needs_an_allowlist() {
     config.listen = node.addresses()[0].split("/p2p/").next().map(str::to_owned);
     let refused = Net::start(config.clone(), Arc::new(Recorder(sender.clone()))).await;
     assert!(matches!(refused, Err(NetError::Listen { .. })), "{refused:?}");
+    config.announce = Some("localhost:7000".into());
+    let refused = Net::start(config.clone(), Arc::new(Recorder(sender.clone()))).await;
+    assert!(matches!(refused, Err(NetError::Address { .. })), "{refused:?}");
+    config.announce = None;
     config.limits.message_bytes_max = 17 << 20;
     let refused = Net::start(config.clone(), Arc::new(Recorder(sender.clone()))).await;
     assert!(matches!(refused, Err(NetError::Limit { name: "message_bytes_max", .. })));

@@ -136,6 +136,13 @@ fn hostile_frames_are_violations_and_nothing_else() {
         ("long own frame", raw(1 << 24, 7, 3, 0, 1, b""), V::FrameTooLong { bytes: 16_777_232 }),
         ("flag 4", frame(4 | FIRST | LAST, b""), V::Flags { flags: 7 }),
         ("all flags", frame(0xff, b""), V::Flags { flags: 0xff }),
+        ("flag 8 alone", frame(8, b""), V::Flags { flags: 8 }),
+        (
+            "a negative length",
+            raw(1 << 31, 7, 3, 2, 1, b""),
+            V::FrameTooLong { bytes: 2_147_483_664 },
+        ),
+        ("lane 4", raw(4, 7, 3, 4, 1, &[0; 4]), V::Lane { lane: 4 }),
         ("control's lane", raw(4, 7, 3, 1, 1, &[0; 4]), V::Lane { lane: 1 }),
         ("bulk's lane", raw(4, 7, 3, 3, 1, &[0; 4]), V::Lane { lane: 3 }),
         ("no lane", raw(4, 7, 3, u16::MAX, 1, &[0; 4]), V::Lane { lane: u16::MAX }),
@@ -146,6 +153,22 @@ fn hostile_frames_are_violations_and_nothing_else() {
         ("head beyond the frame", whole(5, b"head"), V::FrameTooShort),
         ("head of 4 GiB", whole(u32::MAX, b"head"), V::HeadTooLong { bytes: 4_294_967_295 }),
         ("head over its bound", whole(32_769, &[0; 40_000]), V::HeadTooLong { bytes: 32_769 }),
+        ("head of one byte, and none", whole(1, b""), V::FrameTooShort),
+        (
+            "head over its bound in a first frame",
+            first(9, 32_769, &[0; 40_000]),
+            V::HeadTooLong { bytes: 32_769 },
+        ),
+        (
+            "head of 4 GiB in a first frame",
+            first(9, u32::MAX, b""),
+            V::HeadTooLong { bytes: 4_294_967_295 },
+        ),
+        (
+            "a part on another lane",
+            [first(9, 0, b"a"), raw(1, 7, 0, 1, 1, b"b")].concat(),
+            V::Lane { lane: 1 },
+        ),
         ("head beyond a first frame", first(9, 8, b"head"), V::FrameTooShort),
         (
             "total of 4 GiB",
@@ -181,7 +204,7 @@ fn hostile_frames_are_violations_and_nothing_else() {
             V::Total { bytes: 2, total: 2 },
         ),
     ];
-    assert!(cases.len() >= 30);
+    assert!(cases.len() >= 40);
     for (name, bytes, violation) in cases {
         for step in [1, 7, usize::MAX] {
             assert_eq!(decode(bytes.clone(), step), Err(violation.clone()), "{name}");

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::net::{
     armor,
-    frame::Violation,
+    frame::{self, Violation},
     hello::{Class, Hello},
-    lane::Reader,
+    lane::{Incoming, Reader},
     limits::{ADDRESS_BYTES_MAX, CERTIFICATE_BYTES_MAX},
 };
 
@@ -74,12 +74,23 @@ fn certificates_and_revocations_that_are_none_are_refused() {
     vectors.push(vec![0; CERTIFICATE_BYTES_MAX]);
     vectors.push(vec![0xff; CERTIFICATE_BYTES_MAX + 1]);
     let mut lists = signed_nonsense(&key, REVOCATIONS, &peer);
+    // Signed when they were whole, and cut; cut, and signed so.
+    let revoked = key.revoke_nobody().revoke(&key, peer, 300).unwrap();
+    let revoked = armor::read(REVOCATIONS, &revoked.to_text()).unwrap();
+    for (title, signed, vectors) in
+        [(CERTIFICATE, &valid.signed()[..], &mut vectors), (REVOCATIONS, &revoked[..], &mut lists)]
+    {
+        for cut in 64..signed.len() {
+            vectors.push(signed[..cut].to_vec());
+            vectors.push(key.sign(title, &Raw(signed[64..cut].to_vec())));
+        }
+    }
     // One peer more than there is, a serial beyond 64 bits, a byte too many.
     for (count, rest) in [(2, &[1][..]), (1, &BEYOND), (1, &[1, 0])] {
         let body = [&key.id().0[..], &[1, count], &peer.0, rest].concat();
         lists.push(key.sign(REVOCATIONS, &Raw(body)));
     }
-    assert!(vectors.len() + lists.len() >= 40);
+    assert!(vectors.len() >= 40 && lists.len() >= 40);
     for signed in vectors {
         assert!(Certificate::received(&signed, &key.id()).is_err(), "{signed:02x?}");
         let text = armor::write(CERTIFICATE, &signed);
@@ -167,6 +178,55 @@ fn a_stranger_gets_no_buffer_for_a_long_frame() {
         assert_eq!(reader.next().is_err(), refused, "{len}");
         reader = Reader::new(Lane::Control, 1 << 20);
     }
+}
+
+/// Damaged greetings in a run of the tests; the variable `MOBULA_MUTATIONS` asks for more.
+const MUTATIONS: u64 = 20_000;
+
+#[test]
+fn of_damaged_greetings_no_message_is_ever_decoded() {
+    // N-1: a stranger sends what members send, and all that is near it.
+    let read = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
+    let (mutations, seed) = (read("MOBULA_MUTATIONS").unwrap_or(MUTATIONS), read("MOBULA_SEED"));
+    let seed = seed.unwrap_or(4);
+    println!("REPRODUCE: MOBULA_MUTATIONS={mutations} MOBULA_SEED={seed}");
+    let key = ClusterKey::generate();
+    let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
+    let hello = Hello { versions: 1..=1, class: Class::Control, boot: 7, address: "/ip4".into() };
+    let mut valid = bytes::BytesMut::new();
+    frame::own(&mut valid, 7, 0, certificate.signed());
+    frame::own(&mut valid, 1, 0, &hello.encode());
+    frame::own(&mut valid, 2, 0, &[]);
+    let part = frame::begin(&mut valid, Lane::Call.wire(), &message(1, 40), 0);
+    valid.extend_from_slice(&vec![7; part]);
+    let mut rng = crate::machine::Rng::new(seed);
+    let (mut refused, mut own) = (0_u64, 0_u64);
+    for _ in 0..mutations {
+        let mut bytes = valid.to_vec();
+        for _ in 0..=rng.below(3) {
+            let at = usize::try_from(rng.below(bytes.len() as u64)).unwrap();
+            match rng.below(4) {
+                0 => bytes[at] ^= 1 << rng.below(8),
+                1 => bytes[at] = [0, 1, 0x7f, 0x80, 0xff][usize::try_from(rng.below(5)).unwrap()],
+                2 => drop(bytes.drain(at / 2..at)),
+                _ => bytes.truncate(at + 1),
+            }
+        }
+        let mut reader = Reader::new(Lane::Control, 1 << 20);
+        let mut pipe = frames::Pipe { bytes, step: usize::MAX };
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(reader.poll_fill(&mut pipe, &mut context).is_ready());
+        loop {
+            match reader.next() {
+                Ok(Some(Incoming::Own(..))) => own += 1,
+                Ok(Some(Incoming::Message(message))) => panic!("decoded {message:?}"),
+                Ok(None) => break,
+                Err(_) => break refused += 1,
+            }
+        }
+    }
+    println!("{mutations} damaged greetings, {refused} refused, {own} frames of the link's own");
+    assert!(refused > mutations / 10 && own > 0, "the damage is of both kinds");
 }
 
 proptest! {
