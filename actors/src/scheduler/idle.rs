@@ -139,7 +139,9 @@ mod tests {
             });
             take_one(&idle, &line);
             take_one(&idle, &line);
-            putters.map(|putter| putter.join().unwrap());
+            for putter in putters {
+                putter.join().unwrap();
+            }
         });
     }
 }
