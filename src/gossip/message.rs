@@ -7,7 +7,9 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::record::{ADDRESS_BYTES_MAX, Record};
+use super::table::BUCKETS;
 use super::{Config, Output, Peer};
+use crate::machine::{Rng, Time};
 
 /// Largest frame that is decoded.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -27,8 +29,8 @@ pub(super) struct Claim<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "P: Peer")]
 pub(super) enum What<P> {
-    Alive { incarnation: u64, address: String },
-    Suspect { incarnation: u64, accuser: P },
+    Alive { incarnation: u32, address: String },
+    Suspect { incarnation: u32, accuser: P },
     Dead,
     Left,
 }
@@ -44,19 +46,53 @@ pub(super) enum Outcome {
 
 /// Which version of a record somebody has, and how long ago it was known to be the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "P: Peer")]
-pub(super) struct Known<P> {
-    pub(super) key: P,
-    pub(super) boot: u64,
+pub(super) struct Known {
+    /// The life whose record it is, in four bytes: see [`RowId`].
+    pub(super) row: RowId,
     pub(super) seq: u64,
-    pub(super) age_ms: u32,
+    pub(super) age: Age,
+}
+
+/// A hash of key and boot. Two lives of one section that share it, one case in half a million
+/// sections, hide one record behind the other until either takes another boot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct RowId([u8; 4]);
+
+impl RowId {
+    pub(super) fn new<P: Peer>(key: P, boot: u64) -> Self {
+        Self((Rng::new(key.place() ^ boot.rotate_left(32)).next_u64() as u32).to_be_bytes())
+    }
+}
+
+/// A time in hundredths of a second: finer is not worth the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(super) struct Age(u32);
+
+impl Age {
+    const UNIT_US: u64 = 10_000;
+
+    /// Rounded up: a copy never gets younger by being told of.
+    pub(super) fn new(fresh: Time, now: Time) -> Self {
+        Self(
+            u32::try_from(now.0.saturating_sub(fresh.0).div_ceil(Self::UNIT_US))
+                .unwrap_or(u32::MAX),
+        )
+    }
+
+    /// When a copy was fresh that is so old now.
+    pub(super) fn fresh(self, now: Time) -> Time {
+        Time(now.0.saturating_sub(u64::from(self.0) * Self::UNIT_US))
+    }
 }
 
 /// A record under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "P: Peer")]
 pub(super) struct Versioned<P> {
-    pub(super) known: Known<P>,
+    pub(super) key: P,
+    pub(super) boot: u64,
+    pub(super) seq: u64,
+    pub(super) age: Age,
     pub(super) record: Record,
 }
 
@@ -66,14 +102,23 @@ pub(super) struct Versioned<P> {
 pub(super) enum Body<P> {
     /// Only the claims count.
     Claims,
-    /// All claims of the sender; `answer` asks for all of the receiver's.
-    Sync {
+    /// One sum for each bucket of the sender's table; see `compare`.
+    Sums(Vec<u32>),
+    /// The claims are all that the sender has in those buckets. `more` buckets differ; `answer`
+    /// asks for what the sender lacks.
+    Compared {
+        buckets: u64,
+        more: bool,
         answer: bool,
     },
     Ping {
         nonce: u64,
     },
     Ack {
+        nonce: u64,
+    },
+    /// The target of a `PingFor` did not answer in time.
+    Nack {
         nonce: u64,
     },
     /// Ping `target` and acknowledge with `nonce` when it answers.
@@ -96,12 +141,14 @@ pub(super) enum Body<P> {
         boot: u64,
         alive: u32,
     },
-    /// Opens an exchange of records.
-    Digest(Vec<Known<P>>),
-    /// Records the receiver lacks, and what the sender has, when it wants an answer.
+    /// Opens an exchange of records: all the sender has, by ascending row.
+    Digest(Vec<Known>),
+    /// Records the receiver lacks, and those of the sender that are younger than the receiver's
+    /// or that the sender lacks. `answer` asks for the latter.
     Delta {
         rows: Vec<Versioned<P>>,
-        digest: Option<Vec<Known<P>>>,
+        digest: Vec<Known>,
+        answer: bool,
     },
 }
 
@@ -129,14 +176,17 @@ impl<P: Peer> Frame<P> {
 
     fn is_bounded(&self, config: &Config) -> bool {
         let claims = self.claims.len() <= CLAIMS_MAX && self.claims.iter().all(Claim::is_bounded);
-        let digest_fits = |digest: &Vec<Known<P>>| digest.len() <= config.members_max;
+        let digest_fits = |digest: &Vec<Known>| {
+            digest.len() <= config.members_max && digest.is_sorted_by(|a, b| a.row < b.row)
+        };
         claims
             && match &self.body {
+                Body::Sums(sums) => sums.len() == BUCKETS,
                 Body::Digest(digest) => digest_fits(digest),
-                Body::Delta { rows, digest } => {
+                Body::Delta { rows, digest, .. } => {
                     rows.len() <= config.members_max
                         && rows.iter().all(|row| row.record.check().is_ok())
-                        && digest.as_ref().is_none_or(digest_fits)
+                        && digest_fits(digest)
                 }
                 _ => true,
             }

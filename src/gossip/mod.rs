@@ -21,13 +21,14 @@
 //! - **G-8** A malformed frame is refused as a whole, before any state changes (see `message`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::machine::{Machine, Time};
 
 mod apply;
+mod compare;
 mod config;
 mod connection;
+mod health;
 mod inquiry;
 mod member;
 mod membership;
@@ -36,7 +37,9 @@ mod probe;
 mod record;
 mod rumors;
 mod seam;
+mod section;
 mod suspicion;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -46,10 +49,11 @@ pub use member::{MemberView, State};
 pub use message::FRAME_BYTES_MAX;
 pub use record::{ADDRESS_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, Record, RecordError};
 pub use seam::{Event, Input, Output, Peer};
+pub use section::SPEAKERS;
 pub use view::Row;
 
 use membership::Membership;
-use message::{Body, Frame};
+use message::{Body, Claim, Frame};
 use view::View;
 
 /// One node's gossip.
@@ -61,6 +65,8 @@ pub struct Gossip<P> {
     /// Whether this node still takes part (G-5).
     silent: bool,
     started: bool,
+    /// When it wants to be stepped.
+    due: Time,
 }
 
 impl<P: Peer> Gossip<P> {
@@ -77,6 +83,7 @@ impl<P: Peer> Gossip<P> {
             violations: 0,
             silent: false,
             started: false,
+            due: Time(0),
         }
     }
 
@@ -99,8 +106,21 @@ impl<P: Peer> Gossip<P> {
         self.membership.members()
     }
 
-    /// The records of this node and of all members in state `Alive`, in key order, with the age
-    /// they have at `now`.
+    /// How many lives are known and not over, this node included.
+    #[must_use]
+    pub fn living_count(&self) -> usize {
+        self.membership.living_count()
+    }
+
+    /// How badly this node itself does, from 0 to 7: it was late, or heard neither those it probed
+    /// nor those it asked to probe. Above 0 it gives others more time.
+    #[must_use]
+    pub fn health_score(&self) -> u32 {
+        self.membership.health.score()
+    }
+
+    /// The records of this node and of the members of its section in state `Alive`, in key order,
+    /// with the age they have at `now`.
     pub fn rows(&self, now: Time) -> impl Iterator<Item = Row<'_, P>> {
         self.view.rows(now).filter(|row| self.membership.is_alive(row.key, row.boot))
     }
@@ -117,7 +137,7 @@ impl<P: Peer> Gossip<P> {
             Input::Frame { from, bytes } => self.frame(now, from, &bytes, out),
             Input::Connected { key, boot, address } => {
                 if self.membership.connected(now, key, boot, address, out) {
-                    self.view.greet(now, key, out);
+                    self.view.greet(key, out);
                 }
             }
             Input::ConnectionClosed { key, bye } => {
@@ -148,32 +168,62 @@ impl<P: Peer> Gossip<P> {
         if !self.membership.hear(now, from, out) {
             return;
         }
+        if let Body::Compared { buckets, more, answer } = body {
+            return self.compared(now, from, claims, (buckets, more, answer), out);
+        }
         for claim in claims {
             self.membership.apply(now, claim, out);
         }
         match body {
-            Body::Digest(digest) => self.view.digest(now, from, &digest, out),
-            Body::Delta { rows, digest } => {
-                let members = &self.membership;
-                self.view.merge(now, rows, |key, boot| members.is_known(key, boot), out);
-                if let Some(digest) = digest {
-                    self.view.answer(now, from, &digest, out);
-                }
+            Body::Ping { nonce } => self.membership.send(from, Body::Ack { nonce }, out),
+            Body::Ack { nonce } => self.membership.acknowledged(nonce, out),
+            Body::Nack { nonce } => self.membership.not_reached(nonce),
+            Body::PingFor { nonce, target } => {
+                self.membership.ping_for(now, from, nonce, target, out);
             }
-            body => self.membership.body(now, from, body, out),
+            Body::AskDial { key, boot } => {
+                self.membership.asked_to_dial(now, from, key, boot, out);
+            }
+            Body::Dialled { key, boot, outcome } => {
+                self.membership.answered(from, key, boot, outcome, out);
+            }
+            Body::Sums(sums) => self.membership.answer_sums(from, &sums, out),
+            Body::Digest(digest) => self.view.digest(now, from, &digest, out),
+            Body::Delta { rows, digest, answer } => {
+                self.view.merge(now, rows, out);
+                self.view.delta(now, from, &digest, answer, out);
+            }
+            Body::Claims | Body::Compared { .. } | Body::Fenced { .. } => {}
         }
     }
 
-    /// What both parts and this node must do about the events from `first` on.
-    fn follow_up(&mut self, out: &[Output<P>]) {
-        for output in out {
-            match output {
-                Output::Event(Event::Dead { key, boot } | Event::Left { key, boot }) => {
-                    self.view.forget(*key, *boot);
-                }
-                Output::Event(Event::SelfDeclaredDead { .. }) => self.silent = true,
-                _ => {}
-            }
+    /// An answer to a comparison: what this node knows better goes back, what it learns stays.
+    fn compared(
+        &mut self,
+        now: Time,
+        from: P,
+        claims: Vec<Claim<P>>,
+        (buckets, more, answer): (u64, bool, bool),
+        out: &mut Vec<Output<P>>,
+    ) {
+        let members = &mut self.membership;
+        let better = if answer { members.better_than(&claims, buckets) } else { Vec::new() };
+        members.pass_on_news();
+        for claim in claims {
+            members.apply(now, claim, out);
+        }
+        members.news.clear();
+        members.follow_table(now, out);
+        members.compared(now, from, better, more, out);
+    }
+
+    /// Brings the view to the neighbours of now.
+    fn follow(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+        self.membership.pass_on_news();
+        self.membership.follow_table(now, out);
+        let version = self.membership.table.version();
+        if self.view.version() != version {
+            self.view.follow(version, self.membership.near_lives());
         }
     }
 }
@@ -192,19 +242,21 @@ impl<P: Peer> Machine for Gossip<P> {
             self.started = true;
             self.membership.start(now);
             self.view.start(now);
+            self.due = now;
         }
-        let late = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due));
-        self.membership.excuse(now, late);
+        self.membership.excuse(now, now.since(self.due));
         self.dispatch(now, input, out);
         self.membership.run_timers(now, out);
-        let peers = self.membership.exchange_peers();
-        self.view.run_timers(now, peers, out);
-        self.follow_up(&out[first..]);
+        self.follow(now, out);
+        let members = &mut self.membership;
+        self.view.run_timers(now, |count| members.sample_near(count), out);
+        self.due = self.membership.next_timer().min(self.view.next_timer());
         if let Some(at) = out[first..].iter().position(Output::is_own_death) {
             // Nothing may be sent in a life that is over.
             let death = out.swap_remove(first + at);
             out.truncate(first);
             out.push(death);
+            self.silent = true;
         }
         self.silent |= leaving;
     }
@@ -215,7 +267,7 @@ impl<P: Peer> Machine for Gossip<P> {
         } else if !self.started {
             Some(Time(0))
         } else {
-            Some(self.membership.next_timer().min(self.view.next_timer()))
+            Some(self.due)
         }
     }
 }

@@ -18,7 +18,7 @@ const SEEDS: u32 = 3;
 impl World {
     /// Dials the seeds while the node is alone.
     pub(super) fn dial_seeds(&mut self, node: u32, boot: u64) {
-        let alone = (0..self.nodes.len() as u32).all(|peer| !self.network.is_open(node, peer));
+        let alone = self.network.peers(node).next().is_none();
         if self.boot(node) != boot || self.gossip(node).is_none() || !alone {
             return;
         }

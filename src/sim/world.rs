@@ -66,7 +66,7 @@ impl World {
             now: Time(0),
             schedule: Schedule::default(),
             nodes: (0..nodes).map(node).collect(),
-            network: Network::new(seed ^ 0x4E45_5457),
+            network: Network::new(seed ^ 0x4E45_5457, nodes),
             trace: Trace::new(),
             seen: Vec::new(),
             bytes_sent: 0,
@@ -85,10 +85,15 @@ impl World {
         self.trace.value()
     }
 
-    /// All events of all nodes so far, in order.
+    /// The events of all nodes, in order, that were not taken out.
     #[must_use]
     pub fn seen(&self) -> &[Seen] {
         &self.seen
+    }
+
+    /// The events since this was called last, in order; [`seen`](Self::seen) has no more of them.
+    pub fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
     }
 
     /// All bytes that nodes sent so far.
@@ -270,7 +275,8 @@ impl World {
             entry.backlog = None;
             entry.wake_at = None;
         }
-        for peer in 0..self.nodes.len() as u32 {
+        let peers: Vec<u32> = self.network.peers(node).collect();
+        for peer in peers {
             self.close(node, peer, bye);
         }
     }
