@@ -9,6 +9,7 @@ use clap::{CommandFactory, Parser, ValueEnum, error::ErrorKind};
 use mobula::gossip::Config;
 
 const NODES_MAX: i64 = 20_000;
+const SEEDS_MAX: u64 = 1_000_000;
 const MINUTES_MAX: f64 = 600.0;
 
 /// Simulates a cluster, kills or cuts off some of its nodes, and measures what the others notice.
@@ -26,6 +27,13 @@ pub struct Flags {
     /// Nodes that fall silent at once, as `10%` or as a number: nothing closes, nothing answers
     #[arg(long, value_name = "SHARE")]
     pub cut: Option<Share>,
+    /// Nodes that get the processor for moments only, as `25%` or as a number
+    #[arg(long, value_name = "SHARE", conflicts_with_all = ["kill", "cut"])]
+    pub starve: Option<Share>,
+    /// Run so many seeds of random faults, then 2 quiet minutes each, and look at the invariants
+    #[arg(long, value_name = "SEEDS", conflicts_with_all = ["kill", "cut", "starve"],
+          value_parser = clap::value_parser!(u64).range(1..=SEEDS_MAX))]
+    pub chaos: Option<u64>,
     /// Simulated minutes after the cluster has settled, at most 600
     #[arg(long, value_name = "M", default_value_t = 5.0, value_parser = minutes)]
     pub minutes: f64,
@@ -64,6 +72,7 @@ pub enum Fault {
     None,
     Kill(u32),
     Cut(u32),
+    Starve(u32),
 }
 
 impl Flags {
@@ -72,18 +81,18 @@ impl Flags {
         let flags = Self::parse();
         let left = flags.nodes.saturating_sub(flags.fault().victims());
         if flags.fault() != Fault::None && left < 2 {
-            let message = "--kill and --cut must leave at least 2 nodes";
+            let message = "--kill, --cut and --starve must leave at least 2 nodes";
             Self::command().error(ErrorKind::ValueValidation, message).exit();
         }
         flags
     }
 
     pub fn fault(&self) -> Fault {
-        match (self.kill, self.cut) {
-            (Some(share), _) => Fault::Kill(share.of(self.nodes)),
-            (None, Some(share)) => Fault::Cut(share.of(self.nodes)),
-            (None, None) => Fault::None,
-        }
+        let of = |share: Option<Share>, fault: fn(u32) -> Fault| {
+            share.map(|share| fault(share.of(self.nodes)))
+        };
+        let kill = of(self.kill, Fault::Kill).or(of(self.cut, Fault::Cut));
+        kill.or(of(self.starve, Fault::Starve)).unwrap_or(Fault::None)
     }
 
     pub fn config(&self) -> Config {
@@ -125,7 +134,7 @@ impl Fault {
     pub fn victims(self) -> u32 {
         match self {
             Self::None => 0,
-            Self::Kill(nodes) | Self::Cut(nodes) => nodes,
+            Self::Kill(nodes) | Self::Cut(nodes) | Self::Starve(nodes) => nodes,
         }
     }
 }

@@ -9,7 +9,10 @@
 #![allow(unreachable_pub)]
 
 mod balance;
+mod chaos;
 mod flags;
+#[path = "../../tests/sim/invariants/mod.rs"]
+mod invariants;
 mod measure;
 #[path = "../shared/output.rs"]
 mod output;
@@ -29,6 +32,9 @@ const NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::from_command_line();
+    if let Some(seeds) = flags.chaos {
+        return all_seeds(&flags, seeds);
+    }
     let outcome = match scenario::run(&flags) {
         Ok(outcome) => outcome,
         Err(failure) => return refuse(&failure),
@@ -45,6 +51,20 @@ fn main() -> ExitCode {
         return refuse(&format!("standard output: {error}"));
     }
     if report.is_good() { ExitCode::SUCCESS } else { ExitCode::from(NOT_HEALED) }
+}
+
+fn all_seeds(flags: &Flags, seeds: u64) -> ExitCode {
+    let figures = chaos::run(flags, seeds);
+    let table = format!(
+        "{seeds} seeds, {} nodes, {} min: {} violated an invariant; views agreed after {:.1} s of \
+         quiet at worst; {:.0} s\n",
+        flags.nodes, flags.minutes, figures.violations, figures.agreed_s, figures.wall_s
+    );
+    let json = flags.json.then(|| serde_json::to_string(&figures));
+    if let Err(error) = output::print(json, &table) {
+        return refuse(&format!("standard output: {error}"));
+    }
+    if figures.violations == 0 { ExitCode::SUCCESS } else { ExitCode::from(NOT_HEALED) }
 }
 
 fn refuse(why: &str) -> ExitCode {

@@ -42,6 +42,7 @@ impl<'a> Report<'a> {
             Fault::None => "none".to_owned(),
             Fault::Kill(nodes) => format!("kill {nodes}"),
             Fault::Cut(nodes) => format!("cut {nodes}"),
+            Fault::Starve(nodes) => format!("starve {nodes}"),
         };
         let figures = Figures {
             nodes: flags.nodes,
@@ -62,8 +63,9 @@ impl<'a> Report<'a> {
 
     /// Whether the survivors agreed, and held nobody dead who was not.
     pub fn is_good(&self) -> bool {
-        let struck = self.figures.fault != "none";
-        self.figures.false_dead == 0 && (self.figures.agreed_s.is_some() || !struck)
+        let silent =
+            self.figures.fault.starts_with("kill") || self.figures.fault.starts_with("cut");
+        self.figures.false_dead == 0 && (self.figures.agreed_s.is_some() || !silent)
     }
 }
 

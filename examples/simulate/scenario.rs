@@ -13,12 +13,16 @@ use crate::measure::{Detection, Sample, Staleness, count};
 
 /// The cluster must have settled after this long.
 const SETTLE_MAX: Duration = Duration::from_secs(300);
+/// Up to so many nodes join one by one; more start with the table of all.
+const JOINING_MAX: u32 = 256;
 /// The part of the run before the fault, and the longest that this part takes.
 const STEADY: f64 = 0.2;
 const STEADY_MAX: Duration = Duration::from_secs(60);
+/// A starved process waits at most so long for the processor.
+const STARVED_MAX: Duration = Duration::from_secs(3);
 /// How often the cluster is looked at.
 const LOOK: Duration = Duration::from_millis(500);
-/// Rows are looked at only while a node knows more than a fault can take from it.
+/// So many nodes are asked for the ages of their rows at each look.
 const SAMPLED_NODES: u32 = 64;
 
 /// What a run showed.
@@ -76,7 +80,11 @@ fn settle(world: &mut World, flags: &Flags) -> Result<f64, String> {
         let record = Record { address: node.to_string(), ..balance::record() };
         world.offer(node, record);
     }
-    world.start_all();
+    if flags.nodes <= JOINING_MAX {
+        world.start_all();
+    } else {
+        world.start_acquainted();
+    }
     let nodes = flags.nodes as usize;
     while count(world, |gossip| gossip.living_count() == nodes) < nodes {
         if world.now().since(mobula::machine::Time(0)) > SETTLE_MAX {
@@ -121,15 +129,20 @@ impl Run {
 
     fn strike(&mut self, fault: Fault) {
         let nodes = self.world.running().count() as u32;
-        while self.victims.len() < fault.victims() as usize {
-            self.victims.insert(self.rng.below(nodes.into()) as u32);
+        let mut drawn = BTreeSet::new();
+        while drawn.len() < fault.victims() as usize {
+            drawn.insert(self.rng.below(nodes.into()) as u32);
         }
-        for &victim in &self.victims {
+        for &victim in &drawn {
             match fault {
                 Fault::Kill(_) => self.world.crash(victim),
-                _ => self.world.isolate(victim),
+                Fault::Cut(_) => self.world.isolate(victim),
+                Fault::Starve(_) => self.world.starve(victim, STARVED_MAX),
+                Fault::None => {}
             }
         }
+        // Whoever is starved lives: each verdict against it is a false one.
+        self.victims = if matches!(fault, Fault::Starve(_)) { BTreeSet::new() } else { drawn };
         self.detection.begin(self.world.now(), nodes, &self.victims);
     }
 

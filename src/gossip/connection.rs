@@ -106,7 +106,9 @@ impl<P: Peer> Membership<P> {
         self.probes.open.remove(&key);
         self.settle(now, key, boot, Outcome::Reached, out);
         self.follow_table(now, out);
-        self.send(key, Body::Claims, out);
+        if !self.rumors.is_empty() {
+            self.send(key, Body::Claims, out);
+        }
         if !self.complete {
             self.send_sums(key, out);
         }
@@ -140,17 +142,18 @@ impl<P: Peer> Membership<P> {
         true
     }
 
-    /// Says good-bye to all connected members.
+    /// Says good-bye to all connected neighbours; they tell the others.
     pub(super) fn leave(&mut self, out: &mut Vec<Output<P>>) {
         let claim = Claim { key: self.me, boot: self.boot, what: What::Left };
-        self.tell_all(claim, out);
+        self.tell_neighbours(claim, out);
     }
 
-    /// Sends one claim to every connected member at once.
-    pub(super) fn tell_all(&self, claim: Claim<P>, out: &mut Vec<Output<P>>) {
+    /// Sends one claim to every connected neighbour at once.
+    pub(super) fn tell_neighbours(&self, claim: Claim<P>, out: &mut Vec<Output<P>>) {
         let about = claim.key;
         let bytes = Frame { claims: vec![claim], body: Body::Claims }.encode();
-        for &to in self.connections.keys().filter(|key| **key != about) {
+        let neighbours = self.neighbours.near().iter().chain(self.neighbours.far());
+        for &to in neighbours.filter(|key| **key != about && self.is_connected(**key)) {
             out.push(Output::Send { to, bytes: bytes.clone() });
         }
     }

@@ -213,7 +213,7 @@ impl<P: Peer> Membership<P> {
         if own && !self.is_connected(key) && inquiry.asked.iter().all(refused) {
             let boot = inquiry.boot;
             self.gone(key, boot, State::Dead, out);
-            self.tell_all(Claim { key, boot, what: What::Dead }, out);
+            self.tell_neighbours(Claim { key, boot, what: What::Dead }, out);
         }
     }
 }

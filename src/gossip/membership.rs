@@ -15,7 +15,7 @@ use super::rumors::{Rumors, Side};
 use super::section::Neighbours;
 use super::suspicion::Suspicion;
 use super::table::Table;
-use super::{Config, Output, Peer, earliest};
+use super::{ADDRESS_BYTES_MAX, Config, Output, Peer, earliest};
 use crate::machine::{Rng, Time};
 
 /// So often a sample is drawn from all neighbours before those that are heard are listed.
@@ -79,6 +79,15 @@ impl<P: Peer> Membership<P> {
         self.gossip_at = now.after(self.config.gossip_period.mul_f64(self.rng.unit()));
         self.redial_at = now.after(self.config.redial_period.mul_f64(self.rng.unit()));
         self.compare_at = now.after(self.config.compare_period.mul_f64(self.rng.unit()));
+    }
+
+    /// Puts a life into the table that was known before this node started.
+    pub(super) fn restore(&mut self, key: P, boot: u64, address: &str) {
+        let fits = address.len() <= ADDRESS_BYTES_MAX && self.table.len() < self.config.members_max;
+        if fits && key != self.me {
+            self.complete = true;
+            self.table.put(key, boot, 0, State::Alive, address);
+        }
     }
 
     pub(super) fn config(&self) -> &Config {

@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::digest::{Age, Digest};
 use super::record::{ADDRESS_BYTES_MAX, Record};
 use super::table::BUCKETS;
 use super::{Config, Output, Peer};
-use crate::machine::{Rng, Time};
 
 /// Largest frame that is decoded.
 pub const FRAME_BYTES_MAX: usize = 64 * 1024;
@@ -42,47 +42,6 @@ pub(super) enum Outcome {
     Refused,
     /// Neither: silence, no address, not allowed.
     Failed,
-}
-
-/// Which version of a record somebody has, and how long ago it was known to be the newest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Known {
-    /// The life whose record it is, in four bytes: see [`RowId`].
-    pub(super) row: RowId,
-    pub(super) seq: u64,
-    pub(super) age: Age,
-}
-
-/// A hash of key and boot. Two lives of one section that share it, one case in half a million
-/// sections, hide one record behind the other until either takes another boot.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct RowId([u8; 4]);
-
-impl RowId {
-    pub(super) fn new<P: Peer>(key: P, boot: u64) -> Self {
-        Self((Rng::new(key.place() ^ boot.rotate_left(32)).next_u64() as u32).to_be_bytes())
-    }
-}
-
-/// A time in hundredths of a second: finer is not worth the bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub(super) struct Age(u32);
-
-impl Age {
-    const UNIT_US: u64 = 10_000;
-
-    /// Rounded up: a copy never gets younger by being told of.
-    pub(super) fn new(fresh: Time, now: Time) -> Self {
-        Self(
-            u32::try_from(now.0.saturating_sub(fresh.0).div_ceil(Self::UNIT_US))
-                .unwrap_or(u32::MAX),
-        )
-    }
-
-    /// When a copy was fresh that is so old now.
-    pub(super) fn fresh(self, now: Time) -> Time {
-        Time(now.0.saturating_sub(u64::from(self.0) * Self::UNIT_US))
-    }
 }
 
 /// A record under way.
@@ -142,12 +101,12 @@ pub(super) enum Body<P> {
         alive: u32,
     },
     /// Opens an exchange of records: all the sender has, by ascending row.
-    Digest(Vec<Known>),
+    Digest(Digest),
     /// Records the receiver lacks, and those of the sender that are younger than the receiver's
     /// or that the sender lacks. `answer` asks for the latter.
     Delta {
         rows: Vec<Versioned<P>>,
-        digest: Vec<Known>,
+        digest: Digest,
         answer: bool,
     },
 }
@@ -176,9 +135,7 @@ impl<P: Peer> Frame<P> {
 
     fn is_bounded(&self, config: &Config) -> bool {
         let claims = self.claims.len() <= CLAIMS_MAX && self.claims.iter().all(Claim::is_bounded);
-        let digest_fits = |digest: &Vec<Known>| {
-            digest.len() <= config.members_max && digest.is_sorted_by(|a, b| a.row < b.row)
-        };
+        let digest_fits = |digest: &Digest| digest.is_whole(config.members_max);
         claims
             && match &self.body {
                 Body::Sums(sums) => sums.len() == BUCKETS,

@@ -17,9 +17,9 @@ fn node() -> Gossip<u32> {
 }
 
 fn record(key: u32, seq: u64, record: Record) -> Body<u32> {
-    let age = message::Age::new(Time(0), Time(0));
+    let age = digest::Age::new(Time(0), Time(0));
     let rows = vec![message::Versioned { key, boot: BOOT, seq, age, record }];
-    Body::Delta { rows, digest: Vec::new(), answer: false }
+    Body::Delta { rows, digest: digest::Digest::default(), answer: false }
 }
 
 fn step(gossip: &mut Gossip<u32>, at_ms: u64, input: Input<u32>) -> Vec<Event<u32>> {

@@ -10,7 +10,8 @@
 use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
 
-use super::message::{Age, Body, Frame, Known, RowId, Versioned, encoded, plain};
+use super::digest::{Age, Digest, Known, RowId};
+use super::message::{Body, Frame, Versioned, encoded, plain};
 use super::{Config, Event, Output, Peer, Record};
 use crate::machine::{Rng, Time};
 
@@ -55,6 +56,7 @@ pub(super) struct View<P> {
     patience: Duration,
     /// In the order of row ids; one for each life that is wanted.
     entries: Vec<Entry<P>>,
+    own_at: usize,
     /// The version of the table that the entries follow.
     version: u64,
     /// A local record that waits for company (G-6), and until when.
@@ -72,6 +74,7 @@ impl<P: Peer> View<P> {
             period: config.exchange_period,
             patience: config.record_patience,
             entries: vec![empty(me, boot)],
+            own_at: 0,
             version: 0,
             pending: None,
             round_at: Time(0),
@@ -106,9 +109,10 @@ impl<P: Peer> View<P> {
     /// Keeps the records of these lives and of this node, and no others.
     pub(super) fn follow(&mut self, version: u64, lives: impl Iterator<Item = (P, u64)>) {
         self.version = version;
-        let wanted = lives.chain([(self.me, self.boot)]);
+        let wanted = [(self.me, self.boot)].into_iter().chain(lives);
         let mut entries: Vec<_> = wanted.map(|(key, boot)| empty(key, boot)).collect();
-        entries.sort_unstable_by_key(|entry| (entry.row, entry.key));
+        // Of two with the same row id the own one stays, or the smaller key.
+        entries.sort_unstable_by_key(|entry| (entry.row, entry.key != self.me, entry.key));
         entries.dedup_by_key(|entry| entry.row);
         let old = std::mem::take(&mut self.entries);
         let mut old = old.into_iter().peekable();
@@ -119,6 +123,7 @@ impl<P: Peer> View<P> {
                 *entry = known;
             }
         }
+        self.own_at = entries.iter().position(|entry| entry.key == self.me).unwrap_or(0);
         self.entries = entries;
     }
 
@@ -141,8 +146,7 @@ impl<P: Peer> View<P> {
 
     fn publish(&mut self, now: Time, record: Record, out: &mut Vec<Output<P>>) {
         self.pending = None;
-        let row = RowId::new(self.me, self.boot);
-        if let Some(own) = self.find(row) {
+        if let Some(own) = self.entries.get_mut(self.own_at) {
             (own.seq, own.record, own.fresh) = (own.seq.saturating_add(1), record, now);
         }
         out.push(Output::Event(Event::RecordChanged { key: self.me, boot: self.boot }));
@@ -167,7 +171,7 @@ impl<P: Peer> View<P> {
         }
         self.touch_own(now);
         let digest = self.entries.iter().filter(|entry| entry.seq > 0);
-        let digest = digest.map(|entry| known(entry, now)).collect();
+        let digest = Digest::new(digest.map(|entry| known(entry, now)));
         let bytes = Frame { claims: Vec::new(), body: Body::<P>::Digest(digest) }.encode();
         for to in peers {
             out.push(Output::Send { to, bytes: bytes.clone() });
@@ -182,19 +186,13 @@ impl<P: Peer> View<P> {
     pub(super) fn greet(&self, to: P, out: &mut Vec<Output<P>>) {
         if let Some(own) = self.own().filter(|own| own.seq > 0) {
             let rows = vec![versioned(own, own.fresh)];
-            out.push(plain(to, Body::Delta { rows, digest: Vec::new(), answer: false }));
+            out.push(plain(to, Body::Delta { rows, digest: Digest::default(), answer: false }));
         }
     }
 
     /// A peer tells all it has: it gets what it lacks, learns what is younger here, and is asked
     /// for what it has newer.
-    pub(super) fn digest(
-        &mut self,
-        now: Time,
-        from: P,
-        theirs: &[Known],
-        out: &mut Vec<Output<P>>,
-    ) {
+    pub(super) fn digest(&mut self, now: Time, from: P, theirs: &Digest, out: &mut Vec<Output<P>>) {
         self.touch_own(now);
         let mut theirs = theirs.iter().peekable();
         let (mut newer, mut digest, mut answer) = (Vec::new(), Vec::new(), false);
@@ -222,6 +220,7 @@ impl<P: Peer> View<P> {
         newer.retain(|(_, at)| self.entries.get(*at).is_some_and(|entry| entry.seq > 0));
         let rows = self.rows_for(now, newer);
         if !rows.is_empty() || !digest.is_empty() {
+            let digest = Digest::new(digest);
             out.push(plain(from, Body::Delta { rows, digest, answer }));
         }
     }
@@ -231,12 +230,12 @@ impl<P: Peer> View<P> {
         &mut self,
         now: Time,
         from: P,
-        theirs: &[Known],
+        theirs: &Digest,
         answer: bool,
         out: &mut Vec<Output<P>>,
     ) {
         let mut newer = Vec::new();
-        for other in theirs {
+        for other in theirs.iter() {
             let Ok(at) = self.entries.binary_search_by_key(&other.row, |entry| entry.row) else {
                 continue;
             };
@@ -249,7 +248,7 @@ impl<P: Peer> View<P> {
         }
         if answer && !newer.is_empty() {
             let rows = self.rows_for(now, newer);
-            out.push(plain(from, Body::Delta { rows, digest: Vec::new(), answer: false }));
+            out.push(plain(from, Body::Delta { rows, digest: Digest::default(), answer: false }));
         }
     }
 
@@ -268,9 +267,7 @@ impl<P: Peer> View<P> {
     }
 
     fn own(&self) -> Option<&Entry<P>> {
-        let row = RowId::new(self.me, self.boot);
-        let at = self.entries.binary_search_by_key(&row, |entry| entry.row).ok()?;
-        self.entries.get(at)
+        self.entries.get(self.own_at)
     }
 
     fn find(&mut self, row: RowId) -> Option<&mut Entry<P>> {
@@ -280,7 +277,7 @@ impl<P: Peer> View<P> {
 
     /// What this node says of itself is always new.
     fn touch_own(&mut self, now: Time) {
-        if let Some(own) = self.find(RowId::new(self.me, self.boot)) {
+        if let Some(own) = self.entries.get_mut(self.own_at) {
             own.fresh = now;
         }
     }
