@@ -8,6 +8,9 @@ use mobula::gossip::{Event, Gossip};
 use mobula::machine::Time;
 use mobula::sim::{Seen, World};
 
+/// The largest value of a histogram; what is larger counts as this.
+const VALUE_MAX: u64 = 100_000_000;
+
 /// The cluster at one time.
 #[derive(Clone, Copy, Debug)]
 pub struct Sample {
@@ -34,7 +37,7 @@ pub struct Detection {
 
 impl Default for Detection {
     fn default() -> Self {
-        let waits_ms = Histogram::new(3).expect("three digits are allowed");
+        let waits_ms = Histogram::new_with_max(VALUE_MAX, 3).expect("three digits are allowed");
         Self { began: Time(0), wanted: 0, waits_ms, last: Time(0), false_dead: BTreeSet::new() }
     }
 }
@@ -86,7 +89,9 @@ pub struct Staleness {
 
 impl Default for Staleness {
     fn default() -> Self {
-        Self { rounds_x100: Histogram::new(3).expect("three digits are allowed") }
+        Self {
+            rounds_x100: Histogram::new_with_max(VALUE_MAX, 3).expect("three digits are allowed"),
+        }
     }
 }
 

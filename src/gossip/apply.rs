@@ -47,6 +47,8 @@ impl<P: Peer> Membership<P> {
                     for claim in self.claims_about(self.me) {
                         self.spread(claim, false);
                     }
+                    // Now: a node that gets no processor may not run at the next round.
+                    self.gossip_at = Time(0);
                 }
             }
             What::Alive { incarnation, .. } if boot == self.boot => {

@@ -8,13 +8,15 @@
 
 use super::member::State;
 use super::membership::Membership;
-use super::message::{Body, Claim, Frame, What};
+use super::message::{Body, CLAIMS_MAX, Claim, FRAME_BYTES_MAX, Frame, What};
 use super::table::BUCKETS;
 use super::{Output, Peer};
 use crate::machine::Time;
 
-/// Claims of one answer stay within about this size.
-const ANSWER_BYTES_MAX: usize = 32 * 1024;
+/// An answer takes no further bucket once it has so many bytes or claims. Half of what a frame
+/// holds: the last bucket has to fit as well.
+const ANSWER_BYTES_MAX: usize = FRAME_BYTES_MAX / 2;
+const ANSWER_CLAIMS_MAX: usize = CLAIMS_MAX / 2;
 
 impl<P: Peer> Membership<P> {
     /// Compares with one heard neighbour of each side.
@@ -37,7 +39,7 @@ impl<P: Peer> Membership<P> {
         let (mut buckets, mut bytes, mut more) = (0u64, 0, false);
         let differ = (0..BUCKETS).filter(|&at| theirs.get(at) != self.table.sums().get(at));
         for bucket in differ {
-            if bytes > ANSWER_BYTES_MAX {
+            if bytes > ANSWER_BYTES_MAX || claims.len() > ANSWER_CLAIMS_MAX {
                 more = true;
                 break;
             }
@@ -70,7 +72,7 @@ impl<P: Peer> Membership<P> {
                 }
                 let about = self.claims_about(key);
                 bytes += about.iter().map(Claim::size).sum::<usize>();
-                if bytes > ANSWER_BYTES_MAX {
+                if bytes > ANSWER_BYTES_MAX || better.len() > ANSWER_CLAIMS_MAX {
                     return better;
                 }
                 better.extend(about);

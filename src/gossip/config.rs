@@ -37,8 +37,8 @@ pub struct Config {
     /// Most living members of a section: within it all are connected and know each other's
     /// records. Default 128.
     pub section_members_max: usize,
-    /// Most members, this node and the dead ones not forgotten included. Default 512: beyond it
-    /// flat gossip is the wrong shape, and newcomers are refused.
+    /// Most members, this node and the dead ones not forgotten included; further newcomers are
+    /// refused. Default 512: gossip itself stands 20,000, but a node keeps a link to each.
     pub members_max: usize,
 }
 

@@ -19,6 +19,9 @@ pub(super) struct Connection {
     pub(super) boot: u64,
     /// When a frame last came, or when it opened.
     pub(super) heard: Time,
+    /// The version of the table in which this life was last found not to be over: until the next
+    /// one nothing has to be looked up.
+    lives_at: Option<u64>,
     /// When this peer was last told that its life is over.
     fenced: Option<Time>,
 }
@@ -66,6 +69,15 @@ impl<P: Peer> Membership<P> {
         self.dialling.retain(|_, dialling| now.since(dialling.since) < DIAL_TIMEOUT);
     }
 
+    /// Whether its present life is in state `Alive` and connected.
+    pub(super) fn is_heard(&self, key: P) -> bool {
+        let Some(connection) = self.connections.get(&key) else { return false };
+        if connection.lives_at == Some(self.table.version()) {
+            return self.suspicions.is_empty() || !self.suspicions.contains_key(&key);
+        }
+        self.is_alive(key, connection.boot)
+    }
+
     pub(super) fn is_connected(&self, key: P) -> bool {
         self.connections.contains_key(&key)
     }
@@ -90,7 +102,7 @@ impl<P: Peer> Membership<P> {
         if self.connections.get(&key).is_some_and(|open| open.boot > boot) {
             return false;
         }
-        self.connections.insert(key, Connection { boot, heard: now, fenced: None });
+        self.connections.insert(key, Connection { boot, heard: now, lives_at: None, fenced: None });
         let address = if address.len() > ADDRESS_BYTES_MAX { String::new() } else { address };
         let known = self.table.get(key).filter(|member| member.boot() == boot);
         let incarnation = known.map_or(0, |member| member.incarnation);
@@ -118,18 +130,26 @@ impl<P: Peer> Membership<P> {
     /// Takes a sign of life; false when the sender's life is over, which it is told.
     pub(super) fn hear(&mut self, now: Time, from: P, out: &mut Vec<Output<P>>) -> bool {
         let alive = self.living_count() as u32;
+        let version = self.table.version();
         let Some(connection) = self.connections.get_mut(&from) else { return false };
-        let Some(member) = self.table.get(from) else { return false };
-        if connection.boot < member.boot() || member.state.is_gone() {
-            let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
-            if due && member.state != State::Left {
-                connection.fenced = Some(now);
-                let boot = member.boot().max(connection.boot);
-                out.push(plain(from, Body::Fenced { boot, alive }));
+        if connection.lives_at != Some(version) {
+            let Some(member) = self.table.get(from) else { return false };
+            if connection.boot < member.boot() || member.state.is_gone() {
+                let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
+                if due && member.state != State::Left {
+                    connection.fenced = Some(now);
+                    let boot = member.boot().max(connection.boot);
+                    out.push(plain(from, Body::Fenced { boot, alive }));
+                }
+                return false;
             }
-            return false;
+            let present = connection.boot == member.boot();
+            connection.lives_at = present.then_some(version);
         }
         connection.heard = now;
+        if self.suspicions.is_empty() {
+            return true;
+        }
         let suspicion = self.suspicions.get_mut(&from);
         if suspicion.is_some_and(|s| s.told.is_none_or(|at| now.since(at) >= NOTICE_PERIOD)) {
             self.suspicions.entry(from).and_modify(|s| s.told = Some(now));

@@ -42,7 +42,7 @@ pub(super) struct Membership<P> {
     /// Whether the table was compared to its end with that of another node. Before that it says
     /// little about who the neighbours are.
     pub(super) complete: bool,
-    gossip_at: Time,
+    pub(super) gossip_at: Time,
     compare_at: Time,
     redial_at: Time,
 }
@@ -131,10 +131,6 @@ impl<P: Peer> Membership<P> {
     /// How many lives are not over, this node included.
     pub(super) fn living_count(&self) -> usize {
         self.table.living()
-    }
-
-    pub(super) fn is_heard(&self, key: P) -> bool {
-        self.connections.get(&key).is_some_and(|c| self.is_alive(key, c.boot))
     }
 
     /// The neighbours in state `Alive`, over an open connection, that could also hear `key`: its

@@ -2,7 +2,8 @@
 //!
 //! Two parts that share one table of members. `membership` decides who lives (SWIM: A. Das,
 //! I. Gupta, A. Motivala, 2002; suspicion as in Lifeguard, 2018); `view` keeps one versioned
-//! record per living node and spreads it by digest and delta.
+//! record per living node of the section and spreads it by digest and delta. Large clusters fall
+//! into sections (see `section`); up to `section_members_max` members all are in one.
 //!
 //! The driver owes the machine three things: `Connected` before the first frame of a connection,
 //! one `Connected`, `DialRefused` or `DialFailed` for every [`Output::Dial`], and
@@ -12,7 +13,7 @@
 //! - **G-1** `Dead` and `Left` are final for a boot; only a larger boot of the key lives again.
 //! - **G-2** A suspicion is dropped by a higher incarnation only, or for want of accusers.
 //! - **G-3** Silence alone never kills: it takes `k = min(2, members still heard)` accusers and
-//!   the time of the suspicion, or a dial refused by every member that can be asked.
+//!   the time of the suspicion, or a dial refused by every neighbour that can be asked.
 //! - **G-4** A connection closed with `Bye` is no hint of death.
 //! - **G-5** A node told of its own death says so once and falls silent.
 //! - **G-6** A record has one writer; the larger (boot, seq) wins; a new seq needs a change.

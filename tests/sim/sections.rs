@@ -3,7 +3,7 @@
 use mobula::gossip::{Config, Event};
 use mobula::sim::World;
 
-use crate::support::{all_agree, death_known, declared_dead, first_seed, seconds, with_seed};
+use crate::support::{all_agree, declared_dead, first_seed, seconds, with_seed};
 
 const NODES: u32 = 60;
 
@@ -33,8 +33,10 @@ fn a_crash_is_known_in_every_section_and_suspicions_stay_in_their_own() {
             world.crash(crashed);
             world.isolate(silent);
             world.run_for(seconds(20));
-            death_known(&world, crashed, 1);
             let survivors = world.seen().iter().filter(|seen| seen.node != silent);
+            let dead = Event::Dead { key: crashed, boot: 1 };
+            let told = survivors.clone().filter(|seen| seen.event == dead).count();
+            assert_eq!(told, NODES as usize - 2, "every survivor learns it once");
             let of_silent = survivors
                 .filter(|seen| matches!(seen.event, Event::Suspect { key, .. } if key == silent));
             assert!(of_silent.clone().count() > 0);
