@@ -91,8 +91,8 @@ impl Flags {
         let of = |share: Option<Share>, fault: fn(u32) -> Fault| {
             share.map(|share| fault(share.of(self.nodes)))
         };
-        let kill = of(self.kill, Fault::Kill).or(of(self.cut, Fault::Cut));
-        kill.or(of(self.starve, Fault::Starve)).unwrap_or(Fault::None)
+        let kill = of(self.kill, Fault::Kill).or_else(|| of(self.cut, Fault::Cut));
+        kill.or_else(|| of(self.starve, Fault::Starve)).unwrap_or(Fault::None)
     }
 
     pub fn config(&self) -> Config {

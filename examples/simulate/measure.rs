@@ -71,7 +71,7 @@ impl Detection {
 
     /// The 99th percentile over all pairs of a survivor and a victim.
     pub fn p99_s(&self) -> Option<f64> {
-        let known = self.waits_ms.len() > 0;
+        let known = !self.waits_ms.is_empty();
         known.then(|| self.waits_ms.value_at_quantile(0.99) as f64 / 1e3)
     }
 

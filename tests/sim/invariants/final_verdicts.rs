@@ -20,9 +20,13 @@ impl Verdicts {
         let pair = |key| (node, boot, key);
         match seen.event {
             Event::Dead { key, boot } | Event::Left { key, boot } => {
-                if self.over.insert(pair(key), boot).is_some_and(|over| over >= boot) {
-                    return Err(format!("{node} saw {key}@{boot} end twice"));
-                }
+                let before = self.over.insert(pair(key), boot);
+                let again = before.is_some_and(|over| over >= boot);
+                return if again {
+                    Err(format!("{node} saw {key}@{boot} end twice"))
+                } else {
+                    Ok(())
+                };
             }
             Event::Alive { key, boot, .. }
             | Event::Suspect { key, boot }
