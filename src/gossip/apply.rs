@@ -1,6 +1,6 @@
 //! What a claim does to the table of members: the transitions of the design notes.
 
-use super::member::{Member, State};
+use super::member::State;
 use super::membership::Membership;
 use super::message::{Claim, What};
 use super::suspicion::Suspicion;
@@ -18,18 +18,18 @@ impl<P: Peer> Membership<P> {
         if key == self.me {
             return self.apply_to_self(boot, what, out);
         }
-        if self.members.get(&key).is_some_and(|member| boot < member.boot) {
+        if self.table.get(key).is_some_and(|member| boot < member.boot()) {
             return;
         }
         match what {
             What::Alive { incarnation, address } => {
-                self.alive(now, key, boot, incarnation, address, out);
+                self.alive(key, boot, incarnation, &address, out);
             }
             What::Suspect { incarnation, accuser } => {
                 self.suspect(now, key, boot, incarnation, accuser, out);
             }
-            What::Dead => self.gone(now, key, boot, State::Dead, out),
-            What::Left => self.gone(now, key, boot, State::Left, out),
+            What::Dead => self.gone(key, boot, State::Dead, out),
+            What::Left => self.gone(key, boot, State::Left, out),
         }
     }
 
@@ -38,83 +38,81 @@ impl<P: Peer> Membership<P> {
         if boot < self.boot {
             return;
         }
+        let own = self.table.get(self.me).map_or(0, |member| member.incarnation);
         match what {
             What::Suspect { incarnation, .. } if boot == self.boot => {
-                if incarnation >= self.incarnation {
-                    self.incarnation = incarnation.saturating_add(1);
-                    self.rumors.add(self.own_claim());
+                if incarnation >= own {
+                    self.health.worse(1);
+                    self.set_incarnation(self.me, incarnation.saturating_add(1));
+                    for claim in self.claims_about(self.me) {
+                        self.spread(claim, false);
+                    }
+                    // Now: a node that gets no processor may not run at the next round.
+                    self.gossip_at = Time(0);
                 }
             }
             What::Alive { incarnation, .. } if boot == self.boot => {
-                self.incarnation = self.incarnation.max(incarnation);
+                self.set_incarnation(self.me, own.max(incarnation));
             }
             _ => out.push(Output::Event(Event::SelfDeclaredDead { boot })),
         }
     }
 
+    fn set_incarnation(&mut self, key: P, incarnation: u32) {
+        self.table.change(key, |member| member.incarnation = incarnation);
+    }
+
     fn alive(
         &mut self,
-        now: Time,
         key: P,
         boot: u64,
-        incarnation: u64,
-        address: String,
+        incarnation: u32,
+        address: &str,
         out: &mut Vec<Output<P>>,
     ) {
-        match self.members.get_mut(&key) {
-            Some(member) if member.boot == boot => {
-                if member.address.is_empty() {
-                    member.address.clone_from(&address);
+        match self.table.get(key) {
+            Some(member) if member.boot() == boot => {
+                let (gone, known) = (member.state.is_gone(), member.incarnation);
+                if self.table.address(member).is_empty() {
+                    self.table.set_address(key, address);
                 }
-                if member.state.is_gone() || incarnation <= member.incarnation {
+                if gone || incarnation <= known {
                     return;
                 }
-                member.incarnation = incarnation;
+                self.set_incarnation(key, incarnation);
                 self.clear_suspicion(key, out);
-                let what = What::Alive { incarnation, address };
-                self.rumors.add(Claim { key, boot, what });
+                let what = What::Alive { incarnation, address: address.to_owned() };
+                self.spread(Claim { key, boot, what }, false);
             }
             known => {
                 if known.is_none() && !self.make_room() {
                     return;
                 }
                 self.end_smaller(key, boot, out);
-                self.newcomer(now, key, boot, incarnation, address, out);
+                self.table.put(key, boot, incarnation, State::Alive, address);
+                self.rumors.forget(key);
+                let address = address.to_owned();
+                out.push(Output::Event(Event::Alive { key, boot, address: address.clone() }));
+                let what = What::Alive { incarnation, address };
+                self.news.push(Claim { key, boot, what });
             }
-        }
-    }
-
-    /// A new life: it is announced, passed on, and dialled by the smaller of the two keys.
-    fn newcomer(
-        &mut self,
-        now: Time,
-        key: P,
-        boot: u64,
-        incarnation: u64,
-        address: String,
-        out: &mut Vec<Output<P>>,
-    ) {
-        let state = State::Alive;
-        let member = Member { boot, incarnation, state, address: address.clone(), heard: now };
-        self.members.insert(key, member);
-        out.push(Output::Event(Event::Alive { key, boot, address: address.clone() }));
-        self.rumors.add(Claim { key, boot, what: What::Alive { incarnation, address } });
-        let connected = self.connections.get(&key).is_some_and(|c| c.boot >= boot);
-        if !connected && self.me < key {
-            self.dial(now, key, out);
         }
     }
 
     /// A larger boot proves that the smaller one is over (G-1).
     fn end_smaller(&mut self, key: P, boot: u64, out: &mut Vec<Output<P>>) {
-        let Some(old) = self.members.get(&key).filter(|old| old.boot < boot) else { return };
-        let (old_boot, lived) = (old.boot, !old.state.is_gone());
-        self.suspicions.remove(&key);
-        self.probes.remove(&key);
-        self.inquiries.remove(&key);
+        let Some(old) = self.table.get(key).filter(|old| old.boot() < boot) else { return };
+        let (old_boot, lived) = (old.boot(), !old.state.is_gone());
+        self.drop_questions(key);
         if lived {
             out.push(Output::Event(Event::Dead { key, boot: old_boot }));
         }
+    }
+
+    fn drop_questions(&mut self, key: P) {
+        self.suspicions.remove(&key);
+        self.probes.open.remove(&key);
+        self.inquiries.remove(&key);
     }
 
     pub(super) fn suspect(
@@ -122,58 +120,54 @@ impl<P: Peer> Membership<P> {
         now: Time,
         key: P,
         boot: u64,
-        incarnation: u64,
+        incarnation: u32,
         accuser: P,
         out: &mut Vec<Output<P>>,
     ) {
-        let members = self.living_count();
-        let Some(member) = self.members.get_mut(&key) else { return };
-        let stale = member.boot != boot || incarnation < member.incarnation;
-        if stale || member.state.is_gone() {
+        self.follow_table(now, out);
+        if !self.neighbours.contains(key) {
             return;
         }
-        if incarnation > member.incarnation {
-            member.incarnation = incarnation;
+        let Some(member) = self.table.get(key).filter(|m| m.lives(boot)) else { return };
+        let (known, state) = (member.incarnation, member.state);
+        if incarnation < known {
+            return;
+        }
+        if incarnation > known {
+            self.set_incarnation(key, incarnation);
             self.suspicions.remove(&key);
         }
-        if member.state == State::Alive {
-            member.state = State::Suspect;
+        if state == State::Alive {
+            self.table.change(key, |member| member.state = State::Suspect);
             out.push(Output::Event(Event::Suspect { key, boot }));
         }
-        let config = &self.config;
+        let (members, config) = (self.group_size(key), &self.config);
         let suspicion =
             self.suspicions.entry(key).or_insert_with(|| Suspicion::new(now, members, config));
         if suspicion.accuse(accuser) {
             let what = What::Suspect { incarnation, accuser };
-            self.rumors.add(Claim { key, boot, what });
+            self.spread(Claim { key, boot, what }, false);
         }
-        self.conclude_all(now, out);
+        self.conclude_all(out);
     }
 
     /// Ends a life (G-1). `Left` outranks `Dead`, so that all tables end equal.
-    pub(super) fn gone(
-        &mut self,
-        now: Time,
-        key: P,
-        boot: u64,
-        state: State,
-        out: &mut Vec<Output<P>>,
-    ) {
-        if !self.members.contains_key(&key) && !self.make_room() {
+    pub(super) fn gone(&mut self, key: P, boot: u64, state: State, out: &mut Vec<Output<P>>) {
+        if !self.table.contains(key) && !self.make_room() {
             return;
         }
         self.end_smaller(key, boot, out);
-        let known = self.members.get(&key).filter(|member| member.boot == boot);
+        let known = self.table.get(key).filter(|member| member.boot() == boot);
         if known.is_some_and(|member| member.state >= state) {
             return;
         }
         let lived = known.is_some_and(|member| !member.state.is_gone());
-        let address = known.map(|member| member.address.clone()).unwrap_or_default();
-        let member = Member { boot, incarnation: 0, state, address, heard: now };
-        self.members.insert(key, member);
-        self.suspicions.remove(&key);
-        self.probes.remove(&key);
-        self.inquiries.remove(&key);
+        if known.is_some() {
+            self.table.change(key, |member| member.state = state);
+        } else {
+            self.table.put(key, boot, 0, state, "");
+        }
+        self.drop_questions(key);
         let (event, what) = match state {
             State::Left => (Event::Left { key, boot }, What::Left),
             _ => (Event::Dead { key, boot }, What::Dead),
@@ -181,22 +175,33 @@ impl<P: Peer> Membership<P> {
         if lived {
             out.push(Output::Event(event));
         }
-        self.rumors.add(Claim { key, boot, what });
+        self.rumors.forget(key);
+        self.news.push(Claim { key, boot, what });
+    }
+
+    /// Passes births and verdicts on, to everybody.
+    pub(super) fn pass_on_news(&mut self) {
+        for claim in std::mem::take(&mut self.news) {
+            self.spread(claim, true);
+        }
     }
 
     /// Back to `Alive`: refuted, or nobody confirmed.
     fn clear_suspicion(&mut self, key: P, out: &mut Vec<Output<P>>) {
         self.suspicions.remove(&key);
-        let Some(member) = self.members.get_mut(&key) else { return };
+        let Some(member) = self.table.get(key) else { return };
+        let boot = member.boot();
         if matches!(member.state, State::Suspect | State::Unreachable) {
-            member.state = State::Alive;
-            out.push(Output::Event(Event::Reachable { key, boot: member.boot }));
+            self.table.change(key, |member| member.state = State::Alive);
+            out.push(Output::Event(Event::Reachable { key, boot }));
         }
     }
 
     /// How many accusers a verdict takes just now (G-3).
     fn accusers_wanted(&self) -> usize {
-        ACCUSERS_WANTED.min(1 + self.heard_peers().len())
+        let heard = |keys: &[P]| keys.iter().any(|key| self.is_heard(*key));
+        let any = heard(self.neighbours.near()) || heard(self.neighbours.far());
+        ACCUSERS_WANTED.min(1 + usize::from(any))
     }
 
     /// Moves every suspicion whose accusers or time suffice.
@@ -210,14 +215,14 @@ impl<P: Peer> Membership<P> {
             let Some(suspicion) = self.suspicions.get(&key) else { continue };
             let enough = suspicion.accusers_count() >= wanted;
             let (dies_at, lapses_at) = (suspicion.dies_at(), suspicion.lapses_at());
-            let Some(member) = self.members.get_mut(&key) else { continue };
-            let boot = member.boot;
-            if enough && member.state == State::Suspect {
-                member.state = State::Unreachable;
+            let Some(member) = self.table.get(key) else { continue };
+            let (boot, state) = (member.boot(), member.state);
+            if enough && state == State::Suspect {
+                self.table.change(key, |member| member.state = State::Unreachable);
                 out.push(Output::Event(Event::Unreachable { key, boot }));
             }
             if enough && now >= dies_at {
-                self.gone(now, key, boot, State::Dead, out);
+                self.gone(key, boot, State::Dead, out);
             } else if now >= lapses_at {
                 self.rumors.forget(key);
                 self.clear_suspicion(key, out);
@@ -247,8 +252,8 @@ impl<P: Peer> Membership<P> {
             return;
         }
         let over = |connection_boot: u64| {
-            let dead = |m: &Member| m.boot > connection_boot || m.state == State::Dead;
-            self.members.get(&from).is_some_and(dead)
+            let member = self.table.get(from);
+            member.is_some_and(|m| m.boot() > connection_boot || m.state == State::Dead)
         };
         let mutual = self.connections.get(&from).is_some_and(|c| over(c.boot));
         let ours = self.living_count() as u32;

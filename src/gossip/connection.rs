@@ -17,6 +17,11 @@ const DIAL_TIMEOUT: Duration = Duration::from_secs(15);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Connection {
     pub(super) boot: u64,
+    /// When a frame last came, or when it opened.
+    pub(super) heard: Time,
+    /// The version of the table in which this life was last found not to be over: until the next
+    /// one nothing has to be looked up.
+    lives_at: Option<u64>,
     /// When this peer was last told that its life is over.
     fenced: Option<Time>,
 }
@@ -32,12 +37,14 @@ pub(super) struct Dialling {
 impl<P: Peer> Membership<P> {
     /// Asks for a dial unless one is under way; false when there is no address.
     pub(super) fn dial(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) -> bool {
-        let Some(member) = self.members.get(&key).filter(|m| !m.address.is_empty()) else {
+        let Some(member) = self.table.get(key) else { return false };
+        let address = self.table.address(member);
+        if address.is_empty() {
             return false;
-        };
+        }
         if let Entry::Vacant(entry) = self.dialling.entry(key) {
-            entry.insert(Dialling { boot: member.boot, since: now });
-            out.push(Output::Dial { key, address: member.address.clone() });
+            entry.insert(Dialling { boot: member.boot(), since: now });
+            out.push(Output::Dial { key, address: address.to_owned() });
         }
         true
     }
@@ -46,8 +53,7 @@ impl<P: Peer> Membership<P> {
     /// an old address refuses says nothing about a newer life, which is dialled instead.
     pub(super) fn dialled(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) -> Option<u64> {
         let meant = self.dialling.remove(&key)?.boot;
-        let member = self.members.get(&key).filter(|member| !member.state.is_gone())?;
-        let boot = member.boot;
+        let boot = self.table.get(key).filter(|member| !member.state.is_gone())?.boot();
         if self.is_connected(key) {
             return None;
         }
@@ -61,6 +67,15 @@ impl<P: Peer> Membership<P> {
     /// Gives up on dials that never were answered.
     pub(super) fn forget_dials(&mut self, now: Time) {
         self.dialling.retain(|_, dialling| now.since(dialling.since) < DIAL_TIMEOUT);
+    }
+
+    /// Whether its present life is in state `Alive` and connected.
+    pub(super) fn is_heard(&self, key: P) -> bool {
+        let Some(connection) = self.connections.get(&key) else { return false };
+        if connection.lives_at == Some(self.table.version()) {
+            return self.suspicions.is_empty() || !self.suspicions.contains_key(&key);
+        }
+        self.is_alive(key, connection.boot)
     }
 
     pub(super) fn is_connected(&self, key: P) -> bool {
@@ -80,48 +95,61 @@ impl<P: Peer> Membership<P> {
             return false;
         }
         self.dialling.remove(&key);
-        if !self.members.contains_key(&key) && !self.make_room() {
+        if !self.table.contains(key) && !self.make_room() {
             out.push(Output::Event(Event::Full { key }));
             return false;
         }
         if self.connections.get(&key).is_some_and(|open| open.boot > boot) {
             return false;
         }
-        self.connections.insert(key, Connection { boot, fenced: None });
+        self.connections.insert(key, Connection { boot, heard: now, lives_at: None, fenced: None });
         let address = if address.len() > ADDRESS_BYTES_MAX { String::new() } else { address };
-        let incarnation =
-            self.members.get(&key).map_or(0, |m| if m.boot == boot { m.incarnation } else { 0 });
+        let known = self.table.get(key).filter(|member| member.boot() == boot);
+        let incarnation = known.map_or(0, |member| member.incarnation);
         let what = What::Alive { incarnation, address: address.clone() };
         self.apply(now, Claim { key, boot, what }, out);
         if !self.hear(now, key, out) {
             return false;
         }
-        if let Some(member) = self.members.get_mut(&key).filter(|_| !address.is_empty()) {
-            member.address = address;
+        if !address.is_empty() {
+            self.table.set_address(key, &address);
         }
         // Whatever spoke against this life is answered.
-        self.probes.remove(&key);
+        self.probes.open.remove(&key);
         self.settle(now, key, boot, Outcome::Reached, out);
-        self.send_sync(key, false, out);
+        self.follow_table(now, out);
+        if !self.rumors.is_empty() {
+            self.send(key, Body::Claims, out);
+        }
+        if !self.complete {
+            self.send_sums(key, out);
+        }
         true
     }
 
     /// Takes a sign of life; false when the sender's life is over, which it is told.
     pub(super) fn hear(&mut self, now: Time, from: P, out: &mut Vec<Output<P>>) -> bool {
+        let alive = self.living_count() as u32;
+        let version = self.table.version();
         let Some(connection) = self.connections.get_mut(&from) else { return false };
-        let Some(member) = self.members.get_mut(&from) else { return false };
-        let over = connection.boot < member.boot || member.state.is_gone();
-        if over {
-            let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
-            if due && member.state != State::Left {
-                connection.fenced = Some(now);
-                let boot = member.boot.max(connection.boot);
-                let alive = self.living_count() as u32;
-                out.push(plain(from, Body::Fenced { boot, alive }));
+        if connection.lives_at != Some(version) {
+            let Some(member) = self.table.get(from) else { return false };
+            if connection.boot < member.boot() || member.state.is_gone() {
+                let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
+                if due && member.state != State::Left {
+                    connection.fenced = Some(now);
+                    let boot = member.boot().max(connection.boot);
+                    out.push(plain(from, Body::Fenced { boot, alive }));
+                }
+                return false;
             }
-            return false;
+            let present = connection.boot == member.boot();
+            connection.lives_at = present.then_some(version);
         }
-        member.heard = now;
+        connection.heard = now;
+        if self.suspicions.is_empty() {
+            return true;
+        }
         let suspicion = self.suspicions.get_mut(&from);
         if suspicion.is_some_and(|s| s.told.is_none_or(|at| now.since(at) >= NOTICE_PERIOD)) {
             self.suspicions.entry(from).and_modify(|s| s.told = Some(now));
@@ -134,16 +162,18 @@ impl<P: Peer> Membership<P> {
         true
     }
 
-    /// Says good-bye to all connected members.
+    /// Says good-bye to all connected neighbours; they tell the others.
     pub(super) fn leave(&mut self, out: &mut Vec<Output<P>>) {
         let claim = Claim { key: self.me, boot: self.boot, what: What::Left };
-        self.tell_all(&claim, out);
+        self.tell_neighbours(claim, out);
     }
 
-    /// Sends one claim to every connected member at once.
-    pub(super) fn tell_all(&self, claim: &Claim<P>, out: &mut Vec<Output<P>>) {
-        let bytes = Frame { claims: vec![claim.clone()], body: Body::Claims }.encode();
-        for (&to, _) in self.connections.iter().filter(|(key, _)| **key != claim.key) {
+    /// Sends one claim to every connected neighbour at once.
+    pub(super) fn tell_neighbours(&self, claim: Claim<P>, out: &mut Vec<Output<P>>) {
+        let about = claim.key;
+        let bytes = Frame { claims: vec![claim], body: Body::Claims }.encode();
+        let neighbours = self.neighbours.near().iter().chain(self.neighbours.far());
+        for &to in neighbours.filter(|key| **key != about && self.is_connected(**key)) {
             out.push(Output::Send { to, bytes: bytes.clone() });
         }
     }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 
-use super::message::{Body, CLAIMS_MAX, Claim, Frame, Known, Outcome, Versioned, What};
+use super::digest::{Age, Digest, Known, RowId};
+use super::message::{Body, CLAIMS_MAX, Claim, Frame, Outcome, Versioned, What};
+use super::table::BUCKETS;
 use super::*;
 
 const MOST: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01];
@@ -10,27 +12,39 @@ const BEYOND: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x
 const ENDLESS: &[u8] = &[0x80; 12];
 const HUGE: &[u8] = &[0xff, 0xff, 0xff, 0xff, 0x0f];
 
-fn known(key: u32) -> Known<u32> {
-    Known { key, boot: 1, seq: 300, age_ms: 5 }
+fn age() -> Age {
+    Age::new(Time(0), Time(5_000))
+}
+
+fn digest(keys: impl IntoIterator<Item = u32>) -> Digest {
+    let mut rows: Vec<_> = keys.into_iter().map(|key| RowId::new(key, 1)).collect();
+    rows.sort();
+    Digest::new(rows.into_iter().map(|row| Known { row, seq: 300, age: age() }))
 }
 
 fn row(key: u32, record: Record) -> Versioned<u32> {
-    Versioned { known: known(key), record }
+    Versioned { key, boot: 1, seq: 300, age: age(), record }
+}
+
+fn delta(rows: Vec<Versioned<u32>>, digest: Digest) -> Body<u32> {
+    Body::Delta { rows, digest, answer: true }
 }
 
 fn bodies() -> Vec<Body<u32>> {
     let named = Record { kinds: vec!["a".into()], labels: vec!["b".into()], ..Record::default() };
     vec![
         Body::Claims,
-        Body::Sync { answer: true },
+        Body::Sums(vec![300; BUCKETS]),
+        Body::Compared { buckets: 300, more: true, answer: true },
         Body::Ping { nonce: 300 },
         Body::Ack { nonce: 300 },
+        Body::Nack { nonce: 300 },
         Body::PingFor { nonce: 300, target: 3 },
         Body::AskDial { key: 3, boot: 300 },
         Body::Dialled { key: 3, boot: 300, outcome: Outcome::Failed },
         Body::Fenced { boot: 300, alive: 300 },
-        Body::Digest(vec![known(3), known(4)]),
-        Body::Delta { rows: vec![row(3, named)], digest: Some(vec![known(3)]) },
+        Body::Digest(digest([3, 4])),
+        delta(vec![row(3, named)], digest([3])),
     ]
 }
 
@@ -60,14 +74,14 @@ fn vectors() -> Vec<Vec<u8>> {
         vectors.push(number.to_vec());
         vectors.push([number, &[0]].concat());
         vectors.push([&[1, 3, 1][..], number].concat());
-        vectors.push([&[0, 8][..], number].concat());
-        vectors.push([&[0, 9][..], number].concat());
+        vectors.push([&[0, 10][..], number].concat());
+        vectors.push([&[0, 11][..], number].concat());
     }
-    for kind in [&[10][..], &[0x7f], MOST, HUGE] {
+    for kind in [&[12][..], &[0x7f], MOST, HUGE] {
         vectors.push([&[0][..], kind].concat());
     }
-    vectors.push(vec![0, 6, 3, 1, 3]);
-    vectors.push(vec![0, 1, 2]);
+    vectors.push(vec![0, 8, 3, 1, 3]);
+    vectors.push(vec![0, 2, 1, 2, 0]);
     vectors.extend(beyond_bounds());
     vectors
 }
@@ -77,18 +91,19 @@ fn beyond_bounds() -> Vec<Vec<u8>> {
     let record = |change: fn(&mut Record)| {
         let mut record = Record::default();
         change(&mut record);
-        frame(Vec::new(), Body::Delta { rows: vec![row(3, record)], digest: None })
+        frame(Vec::new(), delta(vec![row(3, record)], Digest::default()))
     };
     let long = What::Alive { incarnation: 0, address: "a".repeat(ADDRESS_BYTES_MAX + 1) };
     let rows = (0..=members).map(|key| row(key, Record::default())).collect();
-    let all = || (0..=members).map(known).collect::<Vec<_>>();
+    let all = || digest(0..=members);
     vec![
         vec![0; FRAME_BYTES_MAX + 1],
         frame(vec![claim(3, What::Dead); CLAIMS_MAX + 1], Body::Claims),
         frame(vec![claim(3, long)], Body::Claims),
+        frame(Vec::new(), Body::Sums(vec![0; BUCKETS - 1])),
         frame(Vec::new(), Body::Digest(all())),
-        frame(Vec::new(), Body::Delta { rows, digest: None }),
-        frame(Vec::new(), Body::Delta { rows: Vec::new(), digest: Some(all()) }),
+        frame(Vec::new(), delta(rows, Digest::default())),
+        frame(Vec::new(), delta(Vec::new(), all())),
         record(|record| record.kinds = vec!["a".into(); KINDS_MAX + 1]),
         record(|record| record.labels = vec!["a".into(); LABELS_MAX + 1]),
         record(|record| record.kinds = vec!["a".repeat(NAME_BYTES_MAX + 1)]),

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::member::{Member, State};
+use super::member::State;
 use super::membership::Membership;
 use super::message::{Body, Claim, Frame, Outcome, What, plain};
 use super::{Output, Peer};
@@ -63,19 +63,21 @@ impl<P: Peer> Membership<P> {
     ) {
         let Some(connection) = self.connections.remove(&key) else { return };
         let boot = connection.boot;
-        let living = |m: &Member| m.boot == boot && !m.state.is_gone();
-        if !bye && self.members.get(&key).is_some_and(living) {
+        self.follow_table(now, out);
+        let lives = self.table.get(key).is_some_and(|member| member.lives(boot));
+        // The death of others is for their neighbours to find (GS-2).
+        if !bye && lives && self.neighbours.contains(key) {
             self.inquire(now, key, boot, None);
             self.probe(now, key, true, out);
         }
-        self.conclude_all(now, out);
+        self.conclude_all(out);
     }
 
     /// Whoever is gone or silent cannot be asked any more: inquiries may be complete.
-    pub(super) fn conclude_all(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+    pub(super) fn conclude_all(&mut self, out: &mut Vec<Output<P>>) {
         let keys: Vec<P> = self.inquiries.keys().copied().collect();
         for key in keys {
-            self.conclude(now, key, out);
+            self.conclude(key, out);
         }
     }
 
@@ -92,7 +94,7 @@ impl<P: Peer> Membership<P> {
 
     /// Makes this node an asker, once per inquiry.
     fn inquire(&mut self, now: Time, key: P, boot: u64, own: Option<Outcome>) {
-        let members = self.living_count();
+        let members = self.group_size(key);
         let spread = SPREAD_PER_MEMBER * members as u32;
         let spread = if members <= EAGER_MEMBERS_MAX { Duration::ZERO } else { spread };
         let at = now.after(spread.mul_f64(self.rng.unit()));
@@ -110,7 +112,7 @@ impl<P: Peer> Membership<P> {
         let due = |(&key, i): (&P, &Inquiry<P>)| (i.due() <= now).then_some(key);
         let due: Vec<P> = self.inquiries.iter().filter_map(due).collect();
         for key in due {
-            let peers = self.heard_peers();
+            let peers = self.heard_beside(key);
             let Some(inquiry) = self.inquiries.get_mut(&key) else { continue };
             if now >= inquiry.ends {
                 self.inquiries.remove(&key);
@@ -126,7 +128,7 @@ impl<P: Peer> Membership<P> {
             if inquiry.dial_at.take_if(|at| *at <= now).is_some() && !self.dial(now, key, out) {
                 self.settle(now, key, boot, Outcome::Failed, out);
             }
-            self.conclude(now, key, out);
+            self.conclude(key, out);
         }
     }
 
@@ -139,11 +141,11 @@ impl<P: Peer> Membership<P> {
         boot: u64,
         out: &mut Vec<Output<P>>,
     ) {
-        let Some(member) = self.members.get(&key).filter(|m| m.boot >= boot) else {
+        let Some(member) = self.table.get(key).filter(|m| m.boot() >= boot) else {
             let outcome = if key == self.me { Outcome::Reached } else { Outcome::Failed };
             return out.push(plain(from, Body::Dialled { key, boot, outcome }));
         };
-        if member.state.is_gone() || member.boot > boot {
+        if key != self.me && !member.lives(boot) {
             let frame = Frame { claims: self.claims_about(key), body: Body::Claims };
             return out.push(Output::Send { to: from, bytes: frame.encode() });
         }
@@ -178,14 +180,14 @@ impl<P: Peer> Membership<P> {
         if outcome == Outcome::Reached {
             self.inquiries.remove(&key);
         } else {
-            self.conclude(now, key, out);
+            self.conclude(key, out);
         }
     }
 
     /// A member that this node asked tells how its dial ended.
     pub(super) fn answered(
         &mut self,
-        now: Time,
+
         from: P,
         key: P,
         boot: u64,
@@ -197,12 +199,12 @@ impl<P: Peer> Membership<P> {
         };
         if let Some(answer) = inquiry.asked.get_mut(&from) {
             *answer = Some(outcome);
-            self.conclude(now, key, out);
+            self.conclude(key, out);
         }
     }
 
     /// The verdict, when everybody who can be asked was refused, this node included.
-    fn conclude(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) {
+    fn conclude(&mut self, key: P, out: &mut Vec<Output<P>>) {
         let Some(inquiry) = self.inquiries.get(&key) else { return };
         let own = inquiry.ask_at.is_none() && inquiry.own == Some(Outcome::Refused);
         let refused = |(&peer, answer): (&P, &Option<Outcome>)| {
@@ -210,8 +212,8 @@ impl<P: Peer> Membership<P> {
         };
         if own && !self.is_connected(key) && inquiry.asked.iter().all(refused) {
             let boot = inquiry.boot;
-            self.gone(now, key, boot, State::Dead, out);
-            self.tell_all(&Claim { key, boot, what: What::Dead }, out);
+            self.gone(key, boot, State::Dead, out);
+            self.tell_neighbours(Claim { key, boot, what: What::Dead }, out);
         }
     }
 }

@@ -1,77 +1,93 @@
 //! The table of members, its connections and its timers. What a claim does is in `apply`, what
-//! silence does in `probe`, what a closed connection does in `inquiry`.
+//! silence does in `probe`, what a closed connection does in `inquiry`, what tables learn from
+//! each other in `compare`.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::connection::{Connection, Dialling};
+use super::health::Health;
 use super::inquiry::Inquiry;
 use super::member::{Member, MemberView, State};
 use super::message::{Body, Claim, Frame, What};
-use super::probe::{Probe, Relay};
-use super::rumors::Rumors;
+use super::probe::Probes;
+use super::rumors::{Rumors, Side};
+use super::section::Neighbours;
 use super::suspicion::Suspicion;
-use super::{Config, Output, Peer, earliest};
+use super::table::Table;
+use super::{ADDRESS_BYTES_MAX, Config, Output, Peer, earliest};
 use crate::machine::{Rng, Time};
 
-/// Claims of a full exchange are sent in frames of about this size.
-const SYNC_BYTES_MAX: usize = 16 * 1024;
+/// So often a sample is drawn from all neighbours before those that are heard are listed.
+const DRAWS_MAX: usize = 16;
 
 /// Who lives, as far as this node knows.
 #[derive(Debug)]
 pub(super) struct Membership<P> {
     pub(super) me: P,
     pub(super) boot: u64,
-    pub(super) incarnation: u64,
     pub(super) config: Config,
     pub(super) rng: Rng,
-    pub(super) members: BTreeMap<P, Member>,
+    pub(super) table: Table<P>,
+    pub(super) neighbours: Neighbours<P>,
     pub(super) suspicions: BTreeMap<P, Suspicion<P>>,
     pub(super) connections: BTreeMap<P, Connection>,
     pub(super) rumors: Rumors<P>,
-    pub(super) probes: BTreeMap<P, Probe>,
-    pub(super) relays: BTreeMap<u64, Relay<P>>,
-    pub(super) probe_order: Vec<P>,
-    pub(super) nonce: u64,
+    /// Births and verdicts that are not passed on yet.
+    pub(super) news: Vec<Claim<P>>,
+    pub(super) probes: Probes<P>,
+    pub(super) health: Health,
     pub(super) inquiries: BTreeMap<P, Inquiry<P>>,
     pub(super) dialling: BTreeMap<P, Dialling>,
-    pub(super) probe_at: Time,
-    gossip_at: Time,
-    sync_at: Time,
+    /// Whether the table was compared to its end with that of another node. Before that it says
+    /// little about who the neighbours are.
+    pub(super) complete: bool,
+    pub(super) gossip_at: Time,
+    compare_at: Time,
     redial_at: Time,
 }
 
 impl<P: Peer> Membership<P> {
     pub(super) fn new(me: P, boot: u64, seed: u64, config: Config) -> Self {
+        let mut table = Table::new();
+        table.put(me, boot, 0, State::Alive, &config.address);
         Self {
             me,
             boot,
-            incarnation: 0,
             config,
             rng: Rng::new(seed),
-            members: BTreeMap::new(),
+            table,
+            neighbours: Neighbours::new(),
             suspicions: BTreeMap::new(),
             connections: BTreeMap::new(),
             rumors: Rumors::new(),
-            probes: BTreeMap::new(),
-            relays: BTreeMap::new(),
-            probe_order: Vec::new(),
-            nonce: 0,
+            news: Vec::new(),
+            probes: Probes::new(),
+            health: Health::default(),
             inquiries: BTreeMap::new(),
             dialling: BTreeMap::new(),
-            probe_at: Time(0),
+            complete: false,
             gossip_at: Time(0),
-            sync_at: Time(0),
+            compare_at: Time(0),
             redial_at: Time(0),
         }
     }
 
     /// Spreads the first timers, so that nodes started together do not step together.
     pub(super) fn start(&mut self, now: Time) {
-        self.probe_at = now.after(self.config.probe_period.mul_f64(self.rng.unit()));
+        self.probes.at = now.after(self.config.probe_period.mul_f64(self.rng.unit()));
         self.gossip_at = now.after(self.config.gossip_period.mul_f64(self.rng.unit()));
         self.redial_at = now.after(self.config.redial_period.mul_f64(self.rng.unit()));
-        self.sync_at = now.after(self.sync_period().mul_f64(self.rng.unit()));
+        self.compare_at = now.after(self.config.compare_period.mul_f64(self.rng.unit()));
+    }
+
+    /// Puts a life into the table that was known before this node started.
+    pub(super) fn restore(&mut self, key: P, boot: u64, address: &str) {
+        let fits = address.len() <= ADDRESS_BYTES_MAX && self.table.len() < self.config.members_max;
+        if fits && key != self.me {
+            self.complete = true;
+            self.table.put(key, boot, 0, State::Alive, address);
+        }
     }
 
     pub(super) fn config(&self) -> &Config {
@@ -79,57 +95,62 @@ impl<P: Peer> Membership<P> {
     }
 
     pub(super) fn listens_at(&mut self, address: String) {
+        self.table.set_address(self.me, &address);
         self.config.address = address;
     }
 
     pub(super) fn member(&self, key: P) -> Option<MemberView<'_, P>> {
-        self.members.get(&key).map(|member| self.look(key, member))
+        let member = self.table.get(key).filter(|_| key != self.me)?;
+        Some(self.look(key, member))
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = MemberView<'_, P>> {
-        self.members.iter().map(|(&key, member)| self.look(key, member))
+        let others = self.table.iter().filter(|(key, _)| *key != self.me);
+        let mut members: Vec<_> = others.map(|(key, member)| self.look(key, member)).collect();
+        members.sort_unstable_by_key(|member| member.key);
+        members.into_iter()
     }
 
-    fn look<'a>(&self, key: P, member: &'a Member) -> MemberView<'a, P> {
+    fn look<'a>(&'a self, key: P, member: &Member) -> MemberView<'a, P> {
         MemberView {
             key,
-            boot: member.boot,
+            boot: member.boot(),
             incarnation: member.incarnation,
             state: member.state,
-            address: &member.address,
-            connected: self.connections.get(&key).is_some_and(|c| c.boot == member.boot),
+            address: self.table.address(member),
+            connected: self.connections.get(&key).is_some_and(|c| c.boot == member.boot()),
+            neighbour: self.neighbours.contains(key),
         }
     }
 
     /// Whether this life is this node's own or in state `Alive`.
     pub(super) fn is_alive(&self, key: P, boot: u64) -> bool {
-        let alive = |m: &Member| m.boot == boot && m.state == State::Alive;
-        (key == self.me && boot == self.boot) || self.members.get(&key).is_some_and(alive)
-    }
-
-    /// Whether records of this life are wanted.
-    pub(super) fn is_known(&self, key: P, boot: u64) -> bool {
-        self.members.get(&key).is_some_and(|m| m.boot == boot && !m.state.is_gone())
+        self.table.get(key).is_some_and(|m| m.boot() == boot && m.state == State::Alive)
     }
 
     /// How many lives are not over, this node included.
     pub(super) fn living_count(&self) -> usize {
-        1 + self.members.values().filter(|m| !m.state.is_gone()).count()
+        self.table.living()
     }
 
-    /// Members in state `Alive` over an open connection: those this node still hears.
-    pub(super) fn heard_peers(&self) -> Vec<P> {
-        let heard = |key: &P| self.is_heard(*key);
-        self.connections.keys().copied().filter(heard).collect()
+    /// The neighbours in state `Alive`, over an open connection, that could also hear `key`: its
+    /// section, or the other speakers.
+    pub(super) fn heard_beside(&self, key: P) -> Vec<P> {
+        let far = self.neighbours.is_far(key);
+        let peers = if far { self.neighbours.far() } else { self.neighbours.near() };
+        peers.iter().copied().filter(|peer| self.is_heard(*peer)).collect()
     }
 
-    pub(super) fn is_heard(&self, key: P) -> bool {
-        self.connections.get(&key).is_some_and(|c| self.is_alive(key, c.boot))
+    /// The lives of this node's section, without its own.
+    pub(super) fn near_lives(&self) -> impl Iterator<Item = (P, u64)> {
+        let life = |&key: &P| self.table.get(key).map(|member| (key, member.boot()));
+        self.neighbours.near().iter().filter_map(life)
     }
 
-    /// With whom records are exchanged.
-    pub(super) fn exchange_peers(&self) -> impl Fn() -> Vec<P> + '_ {
-        || self.heard_peers()
+    /// How many can hear `key`, this node and `key` included.
+    pub(super) fn group_size(&self, key: P) -> usize {
+        let far = self.neighbours.is_far(key);
+        1 + if far { self.neighbours.far().len() } else { self.neighbours.near().len() }
     }
 
     /// Forgives the silence of others while this node itself was not running.
@@ -137,12 +158,14 @@ impl<P: Peer> Membership<P> {
         if late < self.config.probe_timeout {
             return;
         }
-        self.probes.clear();
-        self.probe_at = now.after(self.config.probe_period);
+        self.health.worse(1);
+        self.probes.open.clear();
+        self.probes.at = now.after(self.health.stretch(self.config.probe_period));
         self.suspicions.values_mut().for_each(|suspicion| suspicion.postpone(late));
     }
 
     pub(super) fn run_timers(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+        self.follow_table(now, out);
         self.run_inquiries(now, out);
         self.run_probes(now, out);
         self.run_suspicions(now, out);
@@ -154,104 +177,119 @@ impl<P: Peer> Membership<P> {
             self.redial_at = now.after(self.config.redial_period);
             self.redial(now, out);
         }
-        if now >= self.sync_at {
-            self.sync_at = now.after(self.sync_period());
-            let peers = self.heard_peers();
-            if let Some(peer) = self.sample(peers, 1).pop() {
-                self.send_sync(peer, true, out);
-            }
+        if now >= self.compare_at {
+            self.compare_at = now.after(self.config.compare_period);
+            self.compare(out);
         }
     }
 
     pub(super) fn next_timer(&self) -> Time {
         let timers = [
-            self.probe_at,
+            self.probes.next_timer(),
             if self.rumors.is_empty() { Time(u64::MAX) } else { self.gossip_at },
             self.redial_at,
-            self.sync_at,
-            earliest(&self.probes, |probe| Some(probe.due())),
+            self.compare_at,
             earliest(&self.inquiries, |inquiry| Some(inquiry.due())),
             self.next_suspicion(),
         ];
-        timers.into_iter().min().unwrap_or(self.probe_at)
+        timers.into_iter().min().unwrap_or(self.redial_at)
+    }
+
+    /// Finds the neighbours anew when the table says so, and dials those that are new. Of two
+    /// nodes the one with the smaller key dials.
+    pub(super) fn follow_table(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+        let new = self.neighbours.follow(self.me, &self.table, self.config.section_members_max);
+        if self.complete {
+            self.dial_all(now, new, out);
+        }
+    }
+
+    pub(super) fn dial_neighbours(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+        let neighbours = self.neighbours.near().iter().chain(self.neighbours.far());
+        let neighbours = neighbours.copied().collect();
+        self.dial_all(now, neighbours, out);
+    }
+
+    fn dial_all(&mut self, now: Time, keys: Vec<P>, out: &mut Vec<Output<P>>) {
+        for key in keys {
+            let boot = self.table.get(key).map_or(0, Member::boot);
+            let connected = self.connections.get(&key).is_some_and(|c| c.boot >= boot);
+            if !connected && self.me < key {
+                self.dial(now, key, out);
+            }
+        }
     }
 
     fn gossip(&mut self, out: &mut Vec<Output<P>>) {
         if self.rumors.is_empty() {
             return;
         }
-        let peers = self.connections.keys().copied().collect();
-        for to in self.sample(peers, self.config.fanout) {
-            self.send(to, Body::Claims, out);
+        let connected = |keys: &[P]| -> Vec<P> {
+            keys.iter().copied().filter(|key| self.connections.contains_key(key)).collect()
+        };
+        let (near, far) = (connected(self.neighbours.near()), connected(self.neighbours.far()));
+        for side in [near, far] {
+            for to in self.sample(side, self.config.fanout) {
+                self.send(to, Body::Claims, out);
+            }
         }
     }
 
-    /// Dials one known life that has no connection, also a dead one: it may be a partition.
+    /// Dials one neighbour without a connection, or one dead life: it may be a partition.
     fn redial(&mut self, now: Time, out: &mut Vec<Output<P>>) {
         self.forget_dials(now);
-        let apart = self.members.iter().filter(|(key, m)| {
-            m.state != State::Left && !m.address.is_empty() && !self.is_connected(**key)
-        });
-        let apart = apart.map(|(&key, _)| key).collect();
+        let neighbours = self.neighbours.near().iter().chain(self.neighbours.far());
+        let mut apart: Vec<P> =
+            neighbours.copied().filter(|key| !self.is_connected(*key)).collect();
+        let turn = self.rng.next_u64() as usize;
+        apart.extend(self.table.dead_from(turn).filter(|key| !self.is_connected(*key)));
         if let Some(key) = self.sample(apart, 1).pop() {
             self.dial(now, key, out);
         }
     }
 
-    fn sync_period(&self) -> Duration {
-        let doublings = (self.living_count() as f64 / 32.0).log2().ceil().max(0.0);
-        self.config.sync_period.mul_f64(doublings + 1.0)
-    }
-
-    /// Sends all claims this node would make, in bounded frames.
-    pub(super) fn send_sync(&mut self, to: P, answer: bool, out: &mut Vec<Output<P>>) {
-        let keys: BTreeSet<P> = self.members.keys().copied().chain([self.me]).collect();
-        let mut claims = Vec::new();
-        let mut bytes = 0;
-        for claim in keys.into_iter().flat_map(|key| self.claims_about(key)) {
-            let size = claim.size();
-            if bytes + size > SYNC_BYTES_MAX {
-                let claims = std::mem::take(&mut claims);
-                let frame = Frame { claims, body: Body::Claims };
-                out.push(Output::Send { to, bytes: frame.encode() });
-                bytes = 0;
-            }
-            bytes += size;
-            claims.push(claim);
-        }
-        let frame = Frame { claims, body: Body::Sync { answer } };
-        out.push(Output::Send { to, bytes: frame.encode() });
-    }
-
     /// Everything this node would claim about `key`.
     pub(super) fn claims_about(&self, key: P) -> Vec<Claim<P>> {
-        if key == self.me {
-            return vec![self.own_claim()];
-        }
-        let Some(member) = self.members.get(&key) else { return Vec::new() };
-        let boot = member.boot;
+        let Some(member) = self.table.get(key) else { return Vec::new() };
+        let boot = member.boot();
         let incarnation = member.incarnation;
         match member.state {
             State::Dead => return vec![Claim { key, boot, what: What::Dead }],
             State::Left => return vec![Claim { key, boot, what: What::Left }],
             State::Alive | State::Suspect | State::Unreachable => {}
         }
-        let what = What::Alive { incarnation, address: member.address.clone() };
+        let what = What::Alive { incarnation, address: self.table.address(member).to_owned() };
         let accusers = self.suspicions.get(&key).into_iter().flat_map(Suspicion::accusers);
         let accused = accusers.map(|accuser| What::Suspect { incarnation, accuser });
         [what].into_iter().chain(accused).map(|what| Claim { key, boot, what }).collect()
     }
 
-    pub(super) fn own_claim(&self) -> Claim<P> {
-        let address = self.config.address.clone();
-        let what = What::Alive { incarnation: self.incarnation, address };
-        Claim { key: self.me, boot: self.boot, what }
+    /// Passes a claim on to all who should know: a verdict or a birth to everybody, the rest to
+    /// those who can hear the member (GS-3).
+    pub(super) fn spread(&mut self, claim: Claim<P>, everywhere: bool) {
+        let speaker = !self.neighbours.far().is_empty();
+        let key = claim.key;
+        let near = everywhere || key == self.me || self.neighbours.is_near(key);
+        let by_speakers = self.neighbours.is_far(key) || self.neighbours.speakers().contains(&key);
+        let far = speaker && (everywhere || by_speakers);
+        match (near, far) {
+            (true, true) => self.rumors.add(claim, &[Side::Near, Side::Far]),
+            (true, false) => self.rumors.add(claim, &[Side::Near]),
+            (false, true) => self.rumors.add(claim, &[Side::Far]),
+            (false, false) => self.rumors.add(claim, &[]),
+        }
+    }
+
+    /// The claims to pass on that are for `to`.
+    pub(super) fn rumors_for(&mut self, to: P) -> Vec<Claim<P>> {
+        let side = if self.neighbours.is_far(to) { Side::Far } else { Side::Near };
+        let told_max = 4 * ((self.group_size(to) + 1) as f64).log10().ceil() as u32;
+        self.rumors.take(side, told_max)
     }
 
     /// Sends `body`, with claims to pass on, over the open connection.
     pub(super) fn send(&mut self, to: P, body: Body<P>, out: &mut Vec<Output<P>>) {
-        let told_max = 4 * ((self.living_count() + 1) as f64).log10().ceil() as u32;
-        let claims = self.rumors.take(told_max);
+        let claims = self.rumors_for(to);
         out.push(Output::Send { to, bytes: Frame { claims, body }.encode() });
     }
 
@@ -266,15 +304,57 @@ impl<P: Peer> Membership<P> {
         from
     }
 
+    /// At most `count` of the section that are heard.
+    pub(super) fn sample_near(&mut self, count: usize) -> Vec<P> {
+        sample_heard(self, count, Neighbours::near)
+    }
+
+    /// At most `count` of the other speakers that are heard.
+    pub(super) fn sample_far(&mut self, count: usize) -> Vec<P> {
+        sample_heard(self, count, Neighbours::far)
+    }
+
     /// Makes room for one more member; false when all that are known still live.
     pub(super) fn make_room(&mut self) -> bool {
-        if self.members.len() + 1 < self.config.members_max {
+        if self.table.len() < self.config.members_max {
             return true;
         }
-        let gone = |(&key, m): (&P, &Member)| {
-            (m.state.is_gone() && !self.is_connected(key)).then_some((m.heard, key))
-        };
-        let oldest = self.members.iter().filter_map(gone).min();
-        oldest.is_some_and(|(_, key)| self.members.remove(&key).is_some())
+        let gone =
+            self.table.iter().filter(|(key, m)| m.state.is_gone() && !self.is_connected(*key));
+        let oldest = gone.map(|(key, member)| (member.boot(), key)).min();
+        oldest.is_some_and(|(_, key)| {
+            self.table.remove(key);
+            true
+        })
+    }
+}
+
+/// Draws blindly first: nearly all neighbours are heard, and looking at each costs more than that.
+fn sample_heard<P: Peer>(
+    membership: &mut Membership<P>,
+    count: usize,
+    side: impl Fn(&Neighbours<P>) -> &[P],
+) -> Vec<P> {
+    let peers = side(&membership.neighbours);
+    let mut rng = membership.rng.clone();
+    let mut drawn = Vec::with_capacity(count);
+    for _ in 0..DRAWS_MAX {
+        let at = rng.below(peers.len() as u64) as usize;
+        match peers.get(at) {
+            Some(peer) if drawn.len() < count => {
+                if !drawn.contains(peer) && membership.is_heard(*peer) {
+                    drawn.push(*peer);
+                }
+            }
+            _ => break,
+        }
+    }
+    let heard = |peer: &P| membership.is_heard(*peer);
+    let rest = drawn.len() < count.min(peers.len());
+    let all = rest.then(|| peers.iter().copied().filter(heard).collect());
+    membership.rng = rng;
+    match all {
+        Some(all) => membership.sample(all, count),
+        None => drawn,
     }
 }

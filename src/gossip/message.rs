@@ -6,7 +6,9 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use super::digest::{Age, Digest};
 use super::record::{ADDRESS_BYTES_MAX, Record};
+use super::table::BUCKETS;
 use super::{Config, Output, Peer};
 
 /// Largest frame that is decoded.
@@ -27,8 +29,8 @@ pub(super) struct Claim<P> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "P: Peer")]
 pub(super) enum What<P> {
-    Alive { incarnation: u64, address: String },
-    Suspect { incarnation: u64, accuser: P },
+    Alive { incarnation: u32, address: String },
+    Suspect { incarnation: u32, accuser: P },
     Dead,
     Left,
 }
@@ -42,21 +44,14 @@ pub(super) enum Outcome {
     Failed,
 }
 
-/// Which version of a record somebody has, and how long ago it was known to be the newest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(bound = "P: Peer")]
-pub(super) struct Known<P> {
-    pub(super) key: P,
-    pub(super) boot: u64,
-    pub(super) seq: u64,
-    pub(super) age_ms: u32,
-}
-
 /// A record under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(bound = "P: Peer")]
 pub(super) struct Versioned<P> {
-    pub(super) known: Known<P>,
+    pub(super) key: P,
+    pub(super) boot: u64,
+    pub(super) seq: u64,
+    pub(super) age: Age,
     pub(super) record: Record,
 }
 
@@ -66,14 +61,23 @@ pub(super) struct Versioned<P> {
 pub(super) enum Body<P> {
     /// Only the claims count.
     Claims,
-    /// All claims of the sender; `answer` asks for all of the receiver's.
-    Sync {
+    /// One sum for each bucket of the sender's table; see `compare`.
+    Sums(Vec<u32>),
+    /// The claims are all that the sender has in those buckets. `more` buckets differ; `answer`
+    /// asks for what the sender lacks.
+    Compared {
+        buckets: u64,
+        more: bool,
         answer: bool,
     },
     Ping {
         nonce: u64,
     },
     Ack {
+        nonce: u64,
+    },
+    /// The target of a `PingFor` did not answer in time.
+    Nack {
         nonce: u64,
     },
     /// Ping `target` and acknowledge with `nonce` when it answers.
@@ -96,12 +100,14 @@ pub(super) enum Body<P> {
         boot: u64,
         alive: u32,
     },
-    /// Opens an exchange of records.
-    Digest(Vec<Known<P>>),
-    /// Records the receiver lacks, and what the sender has, when it wants an answer.
+    /// Opens an exchange of records: all the sender has, by ascending row.
+    Digest(Digest),
+    /// Records the receiver lacks, and those of the sender that are younger than the receiver's
+    /// or that the sender lacks. `answer` asks for the latter.
     Delta {
         rows: Vec<Versioned<P>>,
-        digest: Option<Vec<Known<P>>>,
+        digest: Digest,
+        answer: bool,
     },
 }
 
@@ -129,14 +135,15 @@ impl<P: Peer> Frame<P> {
 
     fn is_bounded(&self, config: &Config) -> bool {
         let claims = self.claims.len() <= CLAIMS_MAX && self.claims.iter().all(Claim::is_bounded);
-        let digest_fits = |digest: &Vec<Known<P>>| digest.len() <= config.members_max;
+        let digest_fits = |digest: &Digest| digest.is_whole(config.members_max);
         claims
             && match &self.body {
+                Body::Sums(sums) => sums.len() == BUCKETS,
                 Body::Digest(digest) => digest_fits(digest),
-                Body::Delta { rows, digest } => {
+                Body::Delta { rows, digest, .. } => {
                     rows.len() <= config.members_max
                         && rows.iter().all(|row| row.record.check().is_ok())
-                        && digest.as_ref().is_none_or(digest_fits)
+                        && digest_fits(digest)
                 }
                 _ => true,
             }

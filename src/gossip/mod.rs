@@ -2,7 +2,8 @@
 //!
 //! Two parts that share one table of members. `membership` decides who lives (SWIM: A. Das,
 //! I. Gupta, A. Motivala, 2002; suspicion as in Lifeguard, 2018); `view` keeps one versioned
-//! record per living node and spreads it by digest and delta.
+//! record per living node of the section and spreads it by digest and delta. Large clusters fall
+//! into sections (see `section`); up to `section_members_max` members all are in one.
 //!
 //! The driver owes the machine three things: `Connected` before the first frame of a connection,
 //! one `Connected`, `DialRefused` or `DialFailed` for every [`Output::Dial`], and
@@ -12,7 +13,7 @@
 //! - **G-1** `Dead` and `Left` are final for a boot; only a larger boot of the key lives again.
 //! - **G-2** A suspicion is dropped by a higher incarnation only, or for want of accusers.
 //! - **G-3** Silence alone never kills: it takes `k = min(2, members still heard)` accusers and
-//!   the time of the suspicion, or a dial refused by every member that can be asked.
+//!   the time of the suspicion, or a dial refused by every neighbour that can be asked.
 //! - **G-4** A connection closed with `Bye` is no hint of death.
 //! - **G-5** A node told of its own death says so once and falls silent.
 //! - **G-6** A record has one writer; the larger (boot, seq) wins; a new seq needs a change.
@@ -21,15 +22,17 @@
 //! - **G-8** A malformed frame is refused as a whole, before any state changes (see `message`).
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use crate::machine::{Machine, Time};
 
 mod apply;
+mod compare;
 mod config;
 mod connection;
+mod digest;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
+mod health;
 #[cfg(test)]
 mod hostile;
 mod inquiry;
@@ -40,7 +43,9 @@ mod probe;
 mod record;
 mod rumors;
 mod seam;
+mod section;
 mod suspicion;
+mod table;
 #[cfg(test)]
 mod tests;
 mod view;
@@ -50,10 +55,11 @@ pub use member::{MemberView, State};
 pub use message::FRAME_BYTES_MAX;
 pub use record::{ADDRESS_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, Record, RecordError};
 pub use seam::{Event, Input, Output, Peer};
+pub use section::SPEAKERS;
 pub use view::Row;
 
 use membership::Membership;
-use message::{Body, Frame};
+use message::{Body, Claim, Frame};
 use view::View;
 
 /// One node's gossip.
@@ -65,6 +71,8 @@ pub struct Gossip<P> {
     /// Whether this node still takes part (G-5).
     silent: bool,
     started: bool,
+    /// When it wants to be stepped.
+    due: Time,
 }
 
 impl<P: Peer> Gossip<P> {
@@ -81,7 +89,18 @@ impl<P: Peer> Gossip<P> {
             violations: 0,
             silent: false,
             started: false,
+            due: Time(0),
         }
+    }
+
+    /// Makes these lives known from the start, as when a table was kept from before: each with the
+    /// address where it can be dialled. It is cheapest in the order of [`Peer::place`].
+    #[must_use]
+    pub fn with_members<'a>(mut self, lives: impl IntoIterator<Item = (P, u64, &'a str)>) -> Self {
+        for (key, boot, address) in lives {
+            self.membership.restore(key, boot, address);
+        }
+        self
     }
 
     /// Says where this node can be dialled, once that is known. Ignored when longer than
@@ -103,8 +122,21 @@ impl<P: Peer> Gossip<P> {
         self.membership.members()
     }
 
-    /// The records of this node and of all members in state `Alive`, in key order, with the age
-    /// they have at `now`.
+    /// How many lives are known and not over, this node included.
+    #[must_use]
+    pub fn living_count(&self) -> usize {
+        self.membership.living_count()
+    }
+
+    /// How badly this node itself does, from 0 to 7: it was late, or heard neither those it probed
+    /// nor those it asked to probe. Above 0 it gives others more time.
+    #[must_use]
+    pub fn health_score(&self) -> u32 {
+        self.membership.health.score()
+    }
+
+    /// The records of this node and of the members of its section in state `Alive`, in key order,
+    /// with the age they have at `now`.
     pub fn rows(&self, now: Time) -> impl Iterator<Item = Row<'_, P>> {
         self.view.rows(now).filter(|row| self.membership.is_alive(row.key, row.boot))
     }
@@ -121,7 +153,7 @@ impl<P: Peer> Gossip<P> {
             Input::Frame { from, bytes } => self.frame(now, from, &bytes, out),
             Input::Connected { key, boot, address } => {
                 if self.membership.connected(now, key, boot, address, out) {
-                    self.view.greet(now, key, out);
+                    self.view.greet(key, out);
                 }
             }
             Input::ConnectionClosed { key, bye } => {
@@ -152,32 +184,62 @@ impl<P: Peer> Gossip<P> {
         if !self.membership.hear(now, from, out) {
             return;
         }
+        if let Body::Compared { buckets, more, answer } = body {
+            return self.compared(now, from, claims, (buckets, more, answer), out);
+        }
         for claim in claims {
             self.membership.apply(now, claim, out);
         }
         match body {
-            Body::Digest(digest) => self.view.digest(now, from, &digest, out),
-            Body::Delta { rows, digest } => {
-                let members = &self.membership;
-                self.view.merge(now, rows, |key, boot| members.is_known(key, boot), out);
-                if let Some(digest) = digest {
-                    self.view.answer(now, from, &digest, out);
-                }
+            Body::Ping { nonce } => self.membership.send(from, Body::Ack { nonce }, out),
+            Body::Ack { nonce } => self.membership.acknowledged(nonce, out),
+            Body::Nack { nonce } => self.membership.not_reached(nonce),
+            Body::PingFor { nonce, target } => {
+                self.membership.ping_for(now, from, nonce, target, out);
             }
-            body => self.membership.body(now, from, body, out),
+            Body::AskDial { key, boot } => {
+                self.membership.asked_to_dial(now, from, key, boot, out);
+            }
+            Body::Dialled { key, boot, outcome } => {
+                self.membership.answered(from, key, boot, outcome, out);
+            }
+            Body::Sums(sums) => self.membership.answer_sums(from, &sums, out),
+            Body::Digest(digest) => self.view.digest(now, from, &digest, out),
+            Body::Delta { rows, digest, answer } => {
+                self.view.merge(now, rows, out);
+                self.view.delta(now, from, &digest, answer, out);
+            }
+            Body::Claims | Body::Compared { .. } | Body::Fenced { .. } => {}
         }
     }
 
-    /// What both parts and this node must do about the events from `first` on.
-    fn follow_up(&mut self, out: &[Output<P>]) {
-        for output in out {
-            match output {
-                Output::Event(Event::Dead { key, boot } | Event::Left { key, boot }) => {
-                    self.view.forget(*key, *boot);
-                }
-                Output::Event(Event::SelfDeclaredDead { .. }) => self.silent = true,
-                _ => {}
-            }
+    /// An answer to a comparison: what this node knows better goes back, what it learns stays.
+    fn compared(
+        &mut self,
+        now: Time,
+        from: P,
+        claims: Vec<Claim<P>>,
+        (buckets, more, answer): (u64, bool, bool),
+        out: &mut Vec<Output<P>>,
+    ) {
+        let members = &mut self.membership;
+        let better = if answer { members.better_than(&claims, buckets) } else { Vec::new() };
+        members.pass_on_news();
+        for claim in claims {
+            members.apply(now, claim, out);
+        }
+        members.news.clear();
+        members.follow_table(now, out);
+        members.compared(now, from, better, more, out);
+    }
+
+    /// Brings the view to the neighbours of now.
+    fn follow(&mut self, now: Time, out: &mut Vec<Output<P>>) {
+        self.membership.pass_on_news();
+        self.membership.follow_table(now, out);
+        let version = self.membership.table.version();
+        if self.view.version() != version {
+            self.view.follow(version, self.membership.near_lives());
         }
     }
 }
@@ -196,19 +258,21 @@ impl<P: Peer> Machine for Gossip<P> {
             self.started = true;
             self.membership.start(now);
             self.view.start(now);
+            self.due = now;
         }
-        let late = self.poll_timeout().map_or(Duration::ZERO, |due| now.since(due));
-        self.membership.excuse(now, late);
+        self.membership.excuse(now, now.since(self.due));
         self.dispatch(now, input, out);
         self.membership.run_timers(now, out);
-        let peers = self.membership.exchange_peers();
-        self.view.run_timers(now, peers, out);
-        self.follow_up(&out[first..]);
+        self.follow(now, out);
+        let members = &mut self.membership;
+        self.view.run_timers(now, |count| members.sample_near(count), out);
+        self.due = self.membership.next_timer().min(self.view.next_timer());
         if let Some(at) = out[first..].iter().position(Output::is_own_death) {
             // Nothing may be sent in a life that is over.
             let death = out.swap_remove(first + at);
             out.truncate(first);
             out.push(death);
+            self.silent = true;
         }
         self.silent |= leaving;
     }
@@ -219,7 +283,7 @@ impl<P: Peer> Machine for Gossip<P> {
         } else if !self.started {
             Some(Time(0))
         } else {
-            Some(self.membership.next_timer().min(self.view.next_timer()))
+            Some(self.due)
         }
     }
 }

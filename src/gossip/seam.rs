@@ -8,12 +8,26 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Record, RecordError};
+use crate::machine::Rng;
 
 /// What names a node across restarts: its key in production, a number in simulation.
-pub trait Peer: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static {}
+pub trait Peer: Copy + Ord + Debug + Serialize + DeserializeOwned + Send + 'static {
+    /// Where it lies among all keys, which are spread evenly: a section is a range of places.
+    fn place(self) -> u64;
+}
 
-impl Peer for PeerKey {}
-impl Peer for u32 {}
+impl Peer for PeerKey {
+    /// The beginning of the key, which is a point on a curve and as good as drawn at random.
+    fn place(self) -> u64 {
+        self.0.first_chunk().map_or(0, |first| u64::from_be_bytes(*first))
+    }
+}
+
+impl Peer for u32 {
+    fn place(self) -> u64 {
+        Rng::new(self.into()).next_u64()
+    }
+}
 
 /// What the driver tells [`Gossip`](super::Gossip).
 #[derive(Clone, Debug)]

@@ -11,11 +11,15 @@ fn node() -> Gossip<u32> {
     for key in [2, 3] {
         let address = key.to_string();
         step(&mut gossip, 0, Input::Connected { key, boot: BOOT, address });
-        let known = message::Known { key, boot: BOOT, seq: 1, age_ms: 0 };
-        let rows = vec![message::Versioned { known, record: Record::default() }];
-        frame(&mut gossip, 0, key, Vec::new(), Body::Delta { rows, digest: None });
+        frame(&mut gossip, 0, key, Vec::new(), record(key, 1, Record::default()));
     }
     gossip
+}
+
+fn record(key: u32, seq: u64, record: Record) -> Body<u32> {
+    let age = digest::Age::new(Time(0), Time(0));
+    let rows = vec![message::Versioned { key, boot: BOOT, seq, age, record }];
+    Body::Delta { rows, digest: digest::Digest::default(), answer: false }
 }
 
 fn step(gossip: &mut Gossip<u32>, at_ms: u64, input: Input<u32>) -> Vec<Event<u32>> {
@@ -46,7 +50,7 @@ fn claim(key: u32, what: What<u32>) -> Claim<u32> {
 fn wait(gossip: &mut Gossip<u32>, from_ms: u64, to_ms: u64) -> Vec<(u64, Event<u32>)> {
     let mut events = Vec::new();
     for at in (from_ms..to_ms).step_by(100) {
-        gossip.membership.probes.clear();
+        gossip.membership.probes.open.clear();
         let seen = frame(gossip, at, 2, Vec::new(), Body::Claims);
         events.extend(seen.into_iter().map(|event| (at, event)));
     }
@@ -109,7 +113,7 @@ fn dead_life_stays_dead_whatever_is_claimed_and_a_larger_boot_lives() {
 #[test]
 fn node_that_did_not_run_for_a_while_accuses_nobody() {
     let mut gossip = node();
-    let probing = |gossip: &Gossip<u32>| !gossip.membership.probes.is_empty();
+    let probing = |gossip: &Gossip<u32>| !gossip.membership.probes.open.is_empty();
     let started = (1..2_000).find(|&at| {
         step(&mut gossip, at, Input::Tick);
         probing(&gossip)
@@ -136,11 +140,8 @@ fn node_told_of_its_death_says_so_once_and_falls_silent() {
 #[test]
 fn older_version_of_a_record_and_one_of_an_unknown_node_are_not_taken() {
     let mut gossip = node();
-    let rows = |key, seq, cpu| {
-        let known = message::Known { key, boot: BOOT, seq, age_ms: 0 };
-        let record = Record { cpu_milli_free: cpu, ..Record::default() };
-        Body::Delta { rows: vec![message::Versioned { known, record }], digest: None }
-    };
+    let rows =
+        |key, seq, cpu_milli_free| record(key, seq, Record { cpu_milli_free, ..Record::default() });
     let changed = frame(&mut gossip, 1, 2, Vec::new(), rows(3, 5, 50));
     assert_eq!(changed, [Event::RecordChanged { key: 3, boot: BOOT }]);
     assert_eq!(frame(&mut gossip, 2, 2, Vec::new(), rows(3, 4, 40)), []);

@@ -1,24 +1,28 @@
-//! What each node offers: one versioned record per node, spread by digest and delta.
+//! What each node of a section offers: one versioned record per node, spread by digest and delta.
 //!
-//! Source of the three-way exchange: R. van Renesse and others, "Efficient Reconciliation and
-//! Flow Control for Anti-Entropy Protocols", 2008 (scuttlebutt).
+//! Source of the exchange: R. van Renesse and others, "Efficient Reconciliation and Flow Control
+//! for Anti-Entropy Protocols", 2008 (scuttlebutt). The answer to a digest names only what differs:
+//! when nothing changes, digests are all that travels.
 //!
 //! The age of a row is the time since this copy was last known to be the newest: a digest of its
 //! writer, or of a peer whose copy was younger, resets it. It is not the age of the values.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
 
-use super::message::{Body, Frame, Known, Versioned, encoded, plain};
+use super::digest::{Age, Digest, Known, RowId};
+use super::message::{Body, Frame, Versioned, encoded, plain};
 use super::{Config, Event, Output, Peer, Record};
 use crate::machine::{Rng, Time};
 
-/// Records and digest of one message stay within this many bytes.
-const DELTA_BYTES_MAX: usize = 60 * 1024;
+/// Records of one message stay within this many bytes; the rest comes with the next rounds.
+const DELTA_BYTES_MAX: usize = 16 * 1024;
 
+/// The record of one life; its version is zero until the first has come.
 #[derive(Clone, Debug)]
-struct Entry {
+struct Entry<P> {
+    row: RowId,
+    key: P,
     boot: u64,
     seq: u64,
     record: Record,
@@ -41,7 +45,7 @@ pub struct Row<'a, P> {
     pub age: Duration,
 }
 
-/// All records this node has.
+/// The records of this node and of all neighbours in its section.
 #[derive(Debug)]
 pub(super) struct View<P> {
     me: P,
@@ -50,7 +54,11 @@ pub(super) struct View<P> {
     fanout: usize,
     period: Duration,
     patience: Duration,
-    rows: BTreeMap<P, Entry>,
+    /// In the order of row ids; one for each life that is wanted.
+    entries: Vec<Entry<P>>,
+    own_at: usize,
+    /// The version of the table that the entries follow.
+    version: u64,
     /// A local record that waits for company (G-6), and until when.
     pending: Option<(Time, Record)>,
     round_at: Time,
@@ -65,7 +73,9 @@ impl<P: Peer> View<P> {
             fanout: config.fanout,
             period: config.exchange_period,
             patience: config.record_patience,
-            rows: BTreeMap::new(),
+            entries: vec![empty(me, boot)],
+            own_at: 0,
+            version: 0,
             pending: None,
             round_at: Time(0),
         }
@@ -75,19 +85,51 @@ impl<P: Peer> View<P> {
         self.round_at = now.after(self.period.mul_f64(self.rng.unit()));
     }
 
+    pub(super) fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// In key order.
     pub(super) fn rows(&self, now: Time) -> impl Iterator<Item = Row<'_, P>> {
-        self.rows.iter().map(move |(&key, entry)| Row {
-            key,
-            boot: entry.boot,
-            seq: entry.seq,
-            record: &entry.record,
-            age: if key == self.me { Duration::ZERO } else { now.since(entry.fresh) },
-        })
+        let known = self.entries.iter().filter(|entry| entry.seq > 0);
+        let row = |entry: &'_ Entry<P>| now.since(entry.fresh);
+        let mut rows: Vec<_> = known
+            .map(|entry| Row {
+                key: entry.key,
+                boot: entry.boot,
+                seq: entry.seq,
+                record: &entry.record,
+                age: if entry.key == self.me { Duration::ZERO } else { row(entry) },
+            })
+            .collect();
+        rows.sort_unstable_by_key(|row| row.key);
+        rows.into_iter()
+    }
+
+    /// Keeps the records of these lives and of this node, and no others.
+    pub(super) fn follow(&mut self, version: u64, lives: impl Iterator<Item = (P, u64)>) {
+        self.version = version;
+        let wanted = [(self.me, self.boot)].into_iter().chain(lives);
+        let mut entries: Vec<_> = wanted.map(|(key, boot)| empty(key, boot)).collect();
+        // Of two with the same row id the own one stays, or the smaller key.
+        entries.sort_unstable_by_key(|entry| (entry.row, entry.key != self.me, entry.key));
+        entries.dedup_by_key(|entry| entry.row);
+        let old = std::mem::take(&mut self.entries);
+        let mut old = old.into_iter().peekable();
+        for entry in &mut entries {
+            while old.next_if(|other| other.row < entry.row).is_some() {}
+            let same = |other: &Entry<P>| (other.key, other.boot) == (entry.key, entry.boot);
+            if let Some(known) = old.next_if(same) {
+                *entry = known;
+            }
+        }
+        self.own_at = entries.iter().position(|entry| entry.key == self.me).unwrap_or(0);
+        self.entries = entries;
     }
 
     /// Takes the local record: a new version now, in a while, or never when nothing changed.
     pub(super) fn offer(&mut self, now: Time, record: Record, out: &mut Vec<Output<P>>) {
-        let Some(current) = self.rows.get(&self.me) else {
+        let Some(current) = self.own().filter(|own| own.seq > 0) else {
             return self.publish(now, record, out);
         };
         if current.record == record {
@@ -104,15 +146,16 @@ impl<P: Peer> View<P> {
 
     fn publish(&mut self, now: Time, record: Record, out: &mut Vec<Output<P>>) {
         self.pending = None;
-        let seq = self.rows.get(&self.me).map_or(1, |entry| entry.seq.saturating_add(1));
-        self.rows.insert(self.me, Entry { boot: self.boot, seq, record, fresh: now });
+        if let Some(own) = self.entries.get_mut(self.own_at) {
+            (own.seq, own.record, own.fresh) = (own.seq.saturating_add(1), record, now);
+        }
         out.push(Output::Event(Event::RecordChanged { key: self.me, boot: self.boot }));
     }
 
     pub(super) fn run_timers(
         &mut self,
         now: Time,
-        peers: impl FnOnce() -> Vec<P>,
+        peers: impl FnOnce(usize) -> Vec<P>,
         out: &mut Vec<Output<P>>,
     ) {
         if let Some((_, record)) = self.pending.take_if(|(at, _)| now >= *at) {
@@ -122,11 +165,15 @@ impl<P: Peer> View<P> {
             return;
         }
         self.round_at = now.after(self.period);
-        let mut peers = peers();
-        shuffle(&mut self.rng, &mut peers);
-        let digest = self.own_digest(now);
-        let bytes = Frame { claims: Vec::new(), body: Body::Digest(digest) }.encode();
-        for to in peers.into_iter().take(self.fanout) {
+        let peers = peers(self.fanout);
+        if peers.is_empty() {
+            return;
+        }
+        self.touch_own(now);
+        let digest = self.entries.iter().filter(|entry| entry.seq > 0);
+        let digest = Digest::new(digest.map(|entry| known(entry, now)));
+        let bytes = Frame { claims: Vec::new(), body: Body::<P>::Digest(digest) }.encode();
+        for to in peers {
             out.push(Output::Send { to, bytes: bytes.clone() });
         }
     }
@@ -135,141 +182,150 @@ impl<P: Peer> View<P> {
         self.pending.as_ref().map_or(self.round_at, |(at, _)| self.round_at.min(*at))
     }
 
-    /// A peer is new here: it gets our record at once, and the question what we lack.
-    pub(super) fn greet(&mut self, now: Time, to: P, out: &mut Vec<Output<P>>) {
-        let digest = self.own_digest(now);
-        let mine = digest.iter().find(|known| known.key == self.me);
-        let own = self.rows.get(&self.me).zip(mine);
-        let rows =
-            own.map(|(entry, known)| Versioned { known: *known, record: entry.record.clone() });
-        send(to, rows.into_iter().collect(), Some(digest), out);
-    }
-
-    /// A peer opens an exchange.
-    pub(super) fn digest(
-        &mut self,
-        now: Time,
-        from: P,
-        theirs: &[Known<P>],
-        out: &mut Vec<Output<P>>,
-    ) {
-        self.refresh(now, theirs);
-        let digest = self.own_digest(now);
-        let rows = self.newer_than(now, theirs, encoded(&digest).len());
-        send(from, rows, Some(digest), out);
-    }
-
-    /// The second half of an exchange: what the peer lacks, and nothing when it lacks nothing.
-    pub(super) fn answer(
-        &mut self,
-        now: Time,
-        from: P,
-        theirs: &[Known<P>],
-        out: &mut Vec<Output<P>>,
-    ) {
-        self.refresh(now, theirs);
-        let rows = self.newer_than(now, theirs, 0);
-        if !rows.is_empty() {
-            send(from, rows, None, out);
+    /// A peer is new here: it gets our record at once.
+    pub(super) fn greet(&self, to: P, out: &mut Vec<Output<P>>) {
+        if let Some(own) = self.own().filter(|own| own.seq > 0) {
+            let rows = vec![versioned(own, own.fresh)];
+            out.push(plain(to, Body::Delta { rows, digest: Digest::default(), answer: false }));
         }
     }
 
-    /// Keeps the newer of each record (G-6), of the lives that `wanted` names.
-    pub(super) fn merge(
+    /// A peer tells all it has: it gets what it lacks, learns what is younger here, and is asked
+    /// for what it has newer.
+    pub(super) fn digest(&mut self, now: Time, from: P, theirs: &Digest, out: &mut Vec<Output<P>>) {
+        self.touch_own(now);
+        let mut theirs = theirs.iter().peekable();
+        let (mut newer, mut digest, mut answer) = (Vec::new(), Vec::new(), false);
+        for (at, entry) in self.entries.iter_mut().enumerate() {
+            while theirs.next_if(|other| other.row < entry.row).is_some() {}
+            let Some(other) = theirs.next_if(|other| other.row == entry.row) else {
+                newer.push((Reverse(None), at));
+                continue;
+            };
+            match entry.seq.cmp(&other.seq) {
+                Ordering::Greater => newer.push((Reverse(Some(Reverse(other.age))), at)),
+                Ordering::Less => {
+                    digest.push(known(entry, now));
+                    answer = true;
+                }
+                Ordering::Equal => {
+                    let fresh = other.age.fresh(now);
+                    if entry.fresh > fresh.after(self.period) {
+                        digest.push(known(entry, now));
+                    }
+                    entry.fresh = entry.fresh.max(fresh);
+                }
+            }
+        }
+        newer.retain(|(_, at)| self.entries.get(*at).is_some_and(|entry| entry.seq > 0));
+        let rows = self.rows_for(now, newer);
+        if !rows.is_empty() || !digest.is_empty() {
+            let digest = Digest::new(digest);
+            out.push(plain(from, Body::Delta { rows, digest, answer }));
+        }
+    }
+
+    /// The second half of an exchange: what is younger there, and what the peer asks for.
+    pub(super) fn delta(
         &mut self,
         now: Time,
-        rows: Vec<Versioned<P>>,
-        wanted: impl Fn(P, u64) -> bool,
+        from: P,
+        theirs: &Digest,
+        answer: bool,
         out: &mut Vec<Output<P>>,
     ) {
-        for Versioned { known, record } in rows {
-            let Known { key, boot, seq, age_ms } = known;
-            let version = self.rows.get(&key).map(|entry| (entry.boot, entry.seq));
-            if key == self.me || !wanted(key, boot) || version >= Some((boot, seq)) {
+        let mut newer = Vec::new();
+        for other in theirs.iter() {
+            let Ok(at) = self.entries.binary_search_by_key(&other.row, |entry| entry.row) else {
+                continue;
+            };
+            let entry = &mut self.entries[at];
+            match entry.seq.cmp(&other.seq) {
+                Ordering::Greater => newer.push((Reverse(Some(Reverse(other.age))), at)),
+                Ordering::Equal => entry.fresh = entry.fresh.max(other.age.fresh(now)),
+                Ordering::Less => {}
+            }
+        }
+        if answer && !newer.is_empty() {
+            let rows = self.rows_for(now, newer);
+            out.push(plain(from, Body::Delta { rows, digest: Digest::default(), answer: false }));
+        }
+    }
+
+    /// Keeps the newer of each record that is wanted (G-6).
+    pub(super) fn merge(&mut self, now: Time, rows: Vec<Versioned<P>>, out: &mut Vec<Output<P>>) {
+        for Versioned { key, boot, seq, age, record } in rows {
+            let Some(entry) = self.find(RowId::new(key, boot)) else { continue };
+            let wanted = (entry.key, entry.boot) == (key, boot) && entry.seq < seq;
+            if key == self.me || !wanted {
                 continue;
             }
-            self.rows.insert(key, Entry { boot, seq, record, fresh: before(now, age_ms) });
+            let Some(entry) = self.find(RowId::new(key, boot)) else { continue };
+            (entry.seq, entry.record, entry.fresh) = (seq, record, age.fresh(now));
             out.push(Output::Event(Event::RecordChanged { key, boot }));
         }
     }
 
-    /// Drops the record of a life that is over.
-    pub(super) fn forget(&mut self, key: P, boot: u64) {
-        if key != self.me && self.rows.get(&key).is_some_and(|entry| entry.boot <= boot) {
-            self.rows.remove(&key);
+    fn own(&self) -> Option<&Entry<P>> {
+        self.entries.get(self.own_at)
+    }
+
+    fn find(&mut self, row: RowId) -> Option<&mut Entry<P>> {
+        let at = self.entries.binary_search_by_key(&row, |entry| entry.row).ok()?;
+        self.entries.get_mut(at)
+    }
+
+    /// What this node says of itself is always new.
+    fn touch_own(&mut self, now: Time) {
+        if let Some(own) = self.entries.get_mut(self.own_at) {
+            own.fresh = now;
         }
     }
 
-    fn own_digest(&self, now: Time) -> Vec<Known<P>> {
-        self.rows(now).map(|row| known(&row)).collect()
-    }
-
-    /// Resets the age of copies that a peer knows younger.
-    fn refresh(&mut self, now: Time, theirs: &[Known<P>]) {
-        for known in theirs {
-            if let Some(entry) = self.rows.get_mut(&known.key)
-                && (entry.boot, entry.seq) == (known.boot, known.seq)
-            {
-                entry.fresh = entry.fresh.max(before(now, known.age_ms));
-            }
+    /// The records at those entries, those of the lowest rank first and ties shuffled, as far as
+    /// the bytes go.
+    fn rows_for<R: Ord + Copy>(
+        &mut self,
+        now: Time,
+        mut newer: Vec<(R, usize)>,
+    ) -> Vec<Versioned<P>> {
+        for at in 0..newer.len() {
+            let other = at + self.rng.below((newer.len() - at) as u64) as usize;
+            newer.swap(at, other);
         }
-    }
-
-    /// What we have newer than `theirs`: what they do not know at all first, then what is stalest
-    /// there, ties shuffled, as far as the bytes go.
-    fn newer_than(&mut self, now: Time, theirs: &[Known<P>], used: usize) -> Vec<Versioned<P>> {
-        let theirs: BTreeMap<P, &Known<P>> = theirs.iter().map(|k| (k.key, k)).collect();
-        let mut newer: Vec<(Reverse<u32>, P)> = Vec::new();
-        for (&key, entry) in &self.rows {
-            match theirs.get(&key) {
-                None => newer.push((Reverse(u32::MAX), key)),
-                Some(k) if (k.boot, k.seq) < (entry.boot, entry.seq) => {
-                    newer.push((Reverse(k.age_ms), key));
-                }
-                Some(_) => {}
-            }
-        }
-        shuffle(&mut self.rng, &mut newer);
         newer.sort_by_key(|(rank, _)| *rank);
-        let mut left = DELTA_BYTES_MAX.saturating_sub(used);
+        let mut left = DELTA_BYTES_MAX;
         let mut rows = Vec::new();
-        for (_, key) in newer {
-            let Some(entry) = self.rows.get(&key) else { continue };
-            let age = if key == self.me { Duration::ZERO } else { now.since(entry.fresh) };
-            let Entry { boot, seq, record, .. } = entry;
-            let row = Row { key, boot: *boot, seq: *seq, record, age };
-            let row = Versioned { known: known(&row), record: record.clone() };
+        for (_, at) in newer {
+            let Some(entry) = self.entries.get(at) else { continue };
+            let row = versioned(entry, now);
             let bytes = encoded(&row).len();
-            if bytes > left {
+            if bytes > left && !rows.is_empty() {
                 break;
             }
-            left -= bytes;
+            left = left.saturating_sub(bytes);
             rows.push(row);
         }
         rows
     }
 }
 
-fn known<P: Peer>(row: &Row<'_, P>) -> Known<P> {
-    let age_ms = u32::try_from(row.age.as_millis()).unwrap_or(u32::MAX);
-    Known { key: row.key, boot: row.boot, seq: row.seq, age_ms }
+fn empty<P: Peer>(key: P, boot: u64) -> Entry<P> {
+    let row = RowId::new(key, boot);
+    Entry { row, key, boot, seq: 0, record: Record::default(), fresh: Time(0) }
 }
 
-fn before(now: Time, age_ms: u32) -> Time {
-    Time(now.0.saturating_sub(u64::from(age_ms) * 1_000))
+fn known<P>(entry: &Entry<P>, now: Time) -> Known {
+    Known { row: entry.row, seq: entry.seq, age: Age::new(entry.fresh, now) }
 }
 
-fn shuffle<T>(rng: &mut Rng, items: &mut [T]) {
-    for at in 0..items.len() {
-        items.swap(at, at + rng.below((items.len() - at) as u64) as usize);
+fn versioned<P: Peer>(entry: &Entry<P>, now: Time) -> Versioned<P> {
+    let Entry { key, boot, seq, record, fresh, .. } = entry;
+    Versioned {
+        key: *key,
+        boot: *boot,
+        seq: *seq,
+        age: Age::new(*fresh, now),
+        record: record.clone(),
     }
-}
-
-fn send<P: Peer>(
-    to: P,
-    rows: Vec<Versioned<P>>,
-    digest: Option<Vec<Known<P>>>,
-    out: &mut Vec<Output<P>>,
-) {
-    out.push(plain(to, Body::Delta { rows, digest }));
 }

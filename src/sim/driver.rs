@@ -18,7 +18,7 @@ const SEEDS: u32 = 3;
 impl World {
     /// Dials the seeds while the node is alone.
     pub(super) fn dial_seeds(&mut self, node: u32, boot: u64) {
-        let alone = (0..self.nodes.len() as u32).all(|peer| !self.network.is_open(node, peer));
+        let alone = self.network.peers(node).next().is_none();
         if self.boot(node) != boot || self.gossip(node).is_none() || !alone {
             return;
         }
@@ -77,13 +77,8 @@ impl World {
         }
         let mut out = Vec::new();
         gossip.handle(now, input, &mut out);
-        let wake_at = gossip.poll_timeout().map(|at| at.max(Time(now.0 + 1)));
-        if entry.wake_at != wake_at {
-            entry.wake_at = wake_at;
-            if let Some(at) = wake_at {
-                self.schedule.push(at, Happening::Wake { node });
-            }
-        }
+        entry.wanted_at = gossip.poll_timeout().map(|at| at.max(Time(now.0 + 1)));
+        self.schedule_wake(node);
         for output in out {
             self.carry_out(node, output);
         }
@@ -99,7 +94,8 @@ impl World {
             }
             Output::Dial { key, .. } => self.dial(node, key),
             Output::Event(event) => {
-                self.seen.push(Seen { at: self.now, node, event: event.clone() });
+                let boot = self.boot(node);
+                self.seen.push(Seen { at: self.now, node, boot, event: event.clone() });
                 match event {
                     Event::Dead { key, boot } if self.boot(key) == boot => {
                         self.end_connection(node, key);

@@ -13,10 +13,12 @@
 //! - **SW-2** Frames of one connection arrive in the order sent; a close comes after them.
 //! - **SW-3** A silent link holds what was sent and delivers it when it heals.
 
+mod chaos;
 mod driver;
 mod network;
 mod schedule;
 mod trace;
 mod world;
 
+pub use chaos::Chaos;
 pub use world::{Seen, World};

@@ -29,9 +29,11 @@ pub(super) struct Transit {
     pub(super) item: Item,
 }
 
-/// One direction of a connection.
+/// One direction of a connection, kept by its sender.
 #[derive(Debug, Default)]
 struct Lane {
+    /// The number of the connection.
+    connection: u64,
     /// Whether its sender still has the connection.
     open: bool,
     /// Nothing overtakes what arrives then.
@@ -39,29 +41,34 @@ struct Lane {
     held: Vec<Item>,
 }
 
-#[derive(Debug)]
-struct Connection {
-    id: u64,
-    lanes: BTreeMap<u32, Lane>,
-}
-
 /// All connections, at most one per pair of nodes, and the directions that are silent.
 #[derive(Debug)]
 pub(super) struct Network {
     rng: Rng,
-    connections: BTreeMap<(u32, u32), Connection>,
+    /// For each node its lanes, by receiver.
+    lanes: Vec<BTreeMap<u32, Lane>>,
     silent: BTreeSet<(u32, u32)>,
     opened: u64,
 }
 
-fn pair(a: u32, b: u32) -> (u32, u32) {
-    (a.min(b), a.max(b))
-}
-
 impl Network {
-    pub(super) fn new(seed: u64) -> Self {
-        let connections = BTreeMap::new();
-        Self { rng: Rng::new(seed), connections, silent: BTreeSet::new(), opened: 0 }
+    pub(super) fn new(seed: u64, nodes: u32) -> Self {
+        let lanes = (0..nodes).map(|_| BTreeMap::new()).collect();
+        Self { rng: Rng::new(seed), lanes, silent: BTreeSet::new(), opened: 0 }
+    }
+
+    fn lane(&self, from: u32, to: u32) -> Option<&Lane> {
+        self.lanes.get(from as usize)?.get(&to)
+    }
+
+    fn lane_mut(&mut self, from: u32, to: u32) -> Option<&mut Lane> {
+        self.lanes.get_mut(from as usize)?.get_mut(&to)
+    }
+
+    /// To whom `node` has an open end of a connection.
+    pub(super) fn peers(&self, node: u32) -> impl Iterator<Item = u32> {
+        let lanes = self.lanes.get(node as usize).into_iter().flatten();
+        lanes.filter(|(_, lane)| lane.open).map(|(&peer, _)| peer)
     }
 
     /// How long one item takes.
@@ -71,8 +78,7 @@ impl Network {
 
     /// Whether `node` has an open end of a connection to `peer`.
     pub(super) fn is_open(&self, node: u32, peer: u32) -> bool {
-        let lane = |c: &Connection| c.lanes.get(&node).is_some_and(|lane| lane.open);
-        self.connections.get(&pair(node, peer)).is_some_and(lane)
+        self.lane(node, peer).is_some_and(|lane| lane.open)
     }
 
     /// Whether both ends of a connection are open.
@@ -87,36 +93,36 @@ impl Network {
     /// Opens a connection; what an older one between the two carried is lost.
     pub(super) fn open(&mut self, a: u32, b: u32) {
         self.opened += 1;
-        let lane = || Lane { open: true, ..Lane::default() };
-        let lanes = BTreeMap::from([(a, lane()), (b, lane())]);
-        self.connections.insert(pair(a, b), Connection { id: self.opened, lanes });
+        for (from, to) in [(a, b), (b, a)] {
+            let lane = Lane { connection: self.opened, open: true, ..Lane::default() };
+            if let Some(lanes) = self.lanes.get_mut(from as usize) {
+                lanes.insert(to, lane);
+            }
+        }
     }
 
     /// Puts an item on the way, or holds it while the direction is silent (SW-2, SW-3).
     pub(super) fn send(&mut self, now: Time, from: u32, to: u32, item: Item) -> Option<Transit> {
         let delay = self.delay();
-        let connection = self.connections.get_mut(&pair(from, to))?;
-        let lane = connection.lanes.get_mut(&from).filter(|lane| lane.open)?;
+        let silent = !self.silent.is_empty() && self.silent.contains(&(from, to));
+        let lane = self.lane_mut(from, to).filter(|lane| lane.open)?;
         if matches!(item, Item::Close { .. }) {
             lane.open = false;
         }
-        if self.silent.contains(&(from, to)) {
+        if silent {
             lane.held.push(item);
             return None;
         }
         let at = now.after(delay).max(Time(lane.last.0 + 1));
         lane.last = at;
-        Some(Transit { at, from, to, connection: connection.id, item })
+        Some(Transit { at, from, to, connection: lane.connection, item })
     }
 
     /// Whether the receiver still has the connection that the item travels on. A close that
     /// arrives also closes the receiver's end.
     pub(super) fn arrives(&mut self, transit: &Transit) -> bool {
-        let Some(connection) = self.connections.get_mut(&pair(transit.from, transit.to)) else {
-            return false;
-        };
-        let Some(lane) = connection.lanes.get_mut(&transit.to) else { return false };
-        if connection.id != transit.connection || !lane.open {
+        let Some(lane) = self.lane_mut(transit.to, transit.from) else { return false };
+        if lane.connection != transit.connection || !lane.open {
             return false;
         }
         lane.open = !matches!(transit.item, Item::Close { .. });
@@ -132,15 +138,12 @@ impl Network {
     pub(super) fn heal(&mut self, now: Time, from: u32, to: u32) -> Vec<Transit> {
         self.silent.remove(&(from, to));
         let at = now.after(self.delay());
-        let Some(connection) = self.connections.get_mut(&pair(from, to)) else {
-            return Vec::new();
-        };
-        let id = connection.id;
-        let Some(lane) = connection.lanes.get_mut(&from) else { return Vec::new() };
+        let Some(lane) = self.lane_mut(from, to) else { return Vec::new() };
+        let connection = lane.connection;
         let mut at = at.max(Time(lane.last.0 + 1));
         let mut transits = Vec::new();
         for item in lane.held.drain(..) {
-            transits.push(Transit { at, from, to, connection: id, item });
+            transits.push(Transit { at, from, to, connection, item });
             at = Time(at.0 + 1);
         }
         lane.last = at;

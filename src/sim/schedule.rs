@@ -1,6 +1,6 @@
 //! What will happen, in order of time, and of making where times are equal.
 
-use std::cmp::Ordering;
+use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
 use super::network::Transit;
@@ -28,51 +28,50 @@ pub(super) enum Happening {
         node: u32,
         boot: u64,
     },
+    /// A starved process gets the processor, or loses it.
+    Slice {
+        node: u32,
+        boot: u64,
+    },
 }
 
-#[derive(Debug)]
+/// A place in the heap: small, since heaps move their entries often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Entry {
     at: Time,
     id: u64,
-    happening: Happening,
-}
-
-impl PartialEq for Entry {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-impl Eq for Entry {}
-impl PartialOrd for Entry {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Entry {
-    /// The heap gives the greatest first: the earliest, and of those the first that was made.
-    fn cmp(&self, other: &Self) -> Ordering {
-        (other.at, other.id).cmp(&(self.at, self.id))
-    }
+    slot: u32,
 }
 
 /// The heap of happenings.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    heap: BinaryHeap<Entry>,
+    heap: BinaryHeap<Reverse<Entry>>,
+    /// The happenings that the heap points to.
+    slots: Vec<Option<Happening>>,
+    free: Vec<u32>,
     made: u64,
 }
 
 impl Schedule {
     pub(super) fn push(&mut self, at: Time, happening: Happening) {
         self.made += 1;
-        self.heap.push(Entry { at, id: self.made, happening });
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            self.slots.len() as u32 - 1
+        });
+        self.slots[slot as usize] = Some(happening);
+        self.heap.push(Reverse(Entry { at, id: self.made, slot }));
     }
 
     /// The next happening not after `end`.
     pub(super) fn pop_until(&mut self, end: Time) -> Option<(Time, Happening)> {
-        if self.heap.peek()?.at > end {
+        if self.heap.peek()?.0.at > end {
             return None;
         }
-        self.heap.pop().map(|entry| (entry.at, entry.happening))
+        let Reverse(entry) = self.heap.pop()?;
+        self.free.push(entry.slot);
+        let happening = self.slots.get_mut(entry.slot as usize)?.take()?;
+        Some((entry.at, happening))
     }
 }

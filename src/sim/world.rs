@@ -7,8 +7,11 @@ use bytes::Bytes;
 use super::network::{Item, Network, Transit};
 use super::schedule::{Happening, Schedule};
 use super::trace::Trace;
-use crate::gossip::{Config, Event, Gossip, Input, Record};
+use crate::gossip::{Config, Event, Gossip, Input, Peer, Record};
 use crate::machine::{Rng, Time};
+
+/// A starved process runs for at most so long before it waits again.
+const SLICE: Duration = Duration::from_millis(200);
 
 /// An event of one node, and when.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +20,8 @@ pub struct Seen {
     pub at: Time,
     /// To whom.
     pub node: u32,
+    /// In which of its lives.
+    pub boot: u64,
     /// What.
     pub event: Event<u32>,
 }
@@ -29,7 +34,12 @@ pub(super) struct Node {
     pub(super) record: Record,
     /// What came while the process was paused; nothing while it runs.
     pub(super) backlog: Option<Vec<Input<u32>>>,
+    /// When its machine wants to be stepped.
+    pub(super) wanted_at: Option<Time>,
+    /// The earliest wake that is scheduled.
     pub(super) wake_at: Option<Time>,
+    /// The longest it has to wait for the processor, while it is starved.
+    pub(super) starved: Option<Duration>,
     /// Until then, dials to the process that ended are reset, not refused.
     pub(super) dying_until: Time,
 }
@@ -46,6 +56,7 @@ pub struct World {
     pub(super) trace: Trace,
     pub(super) seen: Vec<Seen>,
     pub(super) bytes_sent: u64,
+    rng: Rng,
 }
 
 impl World {
@@ -58,7 +69,9 @@ impl World {
             record: Record { address: number.to_string(), ..Record::default() },
             backlog: None,
             dying_until: Time(0),
+            wanted_at: None,
             wake_at: None,
+            starved: None,
         };
         Self {
             seed,
@@ -66,10 +79,11 @@ impl World {
             now: Time(0),
             schedule: Schedule::default(),
             nodes: (0..nodes).map(node).collect(),
-            network: Network::new(seed ^ 0x4E45_5457),
+            network: Network::new(seed ^ 0x4E45_5457, nodes),
             trace: Trace::new(),
             seen: Vec::new(),
             bytes_sent: 0,
+            rng: Rng::new(seed ^ 0x5_11CE),
         }
     }
 
@@ -85,10 +99,15 @@ impl World {
         self.trace.value()
     }
 
-    /// All events of all nodes so far, in order.
+    /// The events of all nodes, in order, that were not taken out.
     #[must_use]
     pub fn seen(&self) -> &[Seen] {
         &self.seen
+    }
+
+    /// The events since this was called last, in order; [`seen`](Self::seen) has no more of them.
+    pub fn take_seen(&mut self) -> Vec<Seen> {
+        std::mem::take(&mut self.seen)
     }
 
     /// All bytes that nodes sent so far.
@@ -115,6 +134,12 @@ impl World {
         self.nodes.iter().enumerate().filter_map(runs)
     }
 
+    /// How many nodes there are, running or not.
+    #[must_use]
+    pub fn size(&self) -> u32 {
+        self.nodes.len() as u32
+    }
+
     /// Starts every node that does not run.
     pub fn start_all(&mut self) {
         for node in 0..self.nodes.len() as u32 {
@@ -122,8 +147,23 @@ impl World {
         }
     }
 
+    /// Starts every node at once in its first life, each with the table of all: what a cluster is
+    /// like some time after its nodes have joined. They only have to connect.
+    pub fn start_acquainted(&mut self) {
+        let mut all: Vec<(u32, String)> =
+            (0..self.nodes.len() as u32).map(|node| (node, node.to_string())).collect();
+        all.sort_unstable_by_key(|(node, _)| node.place());
+        for node in 0..self.nodes.len() as u32 {
+            self.start_knowing(node, &all);
+        }
+    }
+
     /// Starts a process with the next boot; nothing when it runs.
     pub fn start(&mut self, node: u32) {
+        self.start_knowing(node, &[]);
+    }
+
+    fn start_knowing(&mut self, node: u32, others: &[(u32, String)]) {
         let seed = Rng::new(self.seed.wrapping_add(u64::from(node) << 32)).next_u64();
         let config = Config { address: node.to_string(), ..self.config.clone() };
         let Some(entry) = self.nodes.get_mut(node as usize).filter(|n| n.gossip.is_none()) else {
@@ -131,10 +171,14 @@ impl World {
         };
         entry.boot += 1;
         let boot = entry.boot;
-        entry.gossip = Some(Gossip::new(node, boot, seed.wrapping_add(boot), config));
+        let lives = others.iter().map(|(key, address)| (*key, 1, address.as_str()));
+        let gossip = Gossip::new(node, boot, seed.wrapping_add(boot), config);
+        entry.gossip = Some(gossip.with_members(lives));
         let record = entry.record.clone();
         self.tell(node, Input::LocalRecord(record));
-        self.dial_seeds(node, boot);
+        if others.is_empty() {
+            self.dial_seeds(node, boot);
+        }
     }
 
     /// Kills a process: its connections close, dials to it are refused.
@@ -172,6 +216,25 @@ impl World {
             self.tell(node, input);
         }
         self.tell(node, Input::Tick);
+    }
+
+    /// Takes the processor from a process most of the time: it runs for at most 200 ms, then waits
+    /// for at most `longest`.
+    pub fn starve(&mut self, node: u32, longest: Duration) {
+        let boot = self.boot(node);
+        if let Some(entry) = self.nodes.get_mut(node as usize).filter(|n| n.gossip.is_some())
+            && entry.starved.replace(longest).is_none()
+        {
+            self.schedule.push(self.now, Happening::Slice { node, boot });
+        }
+    }
+
+    /// Gives a starved process the processor back.
+    pub fn feed(&mut self, node: u32) {
+        let starved = self.nodes.get_mut(node as usize).and_then(|entry| entry.starved.take());
+        if starved.is_some() {
+            self.resume(node);
+        }
     }
 
     /// Silences both directions between two nodes.
@@ -252,25 +315,57 @@ impl World {
                     self.tell(node, Input::DialFailed { key: to });
                 }
             }
-            Happening::Wake { node } => {
-                let entry = self.nodes.get_mut(node as usize);
-                let due = entry.filter(|n| n.wake_at == Some(self.now) && n.backlog.is_none());
-                if let Some(entry) = due {
-                    entry.wake_at = None;
-                    self.tell(node, Input::Tick);
-                }
-            }
+            Happening::Wake { node } => self.wake(node),
+            Happening::Slice { node, boot } => self.slice(node, boot),
             Happening::Seed { node, boot } => self.dial_seeds(node, boot),
         }
+    }
+
+    fn wake(&mut self, node: u32) {
+        let Some(entry) = self.nodes.get_mut(node as usize) else { return };
+        if entry.wake_at == Some(self.now) {
+            entry.wake_at = None;
+        }
+        let due = entry.wanted_at.is_some_and(|at| at <= self.now) && entry.backlog.is_none();
+        if due { self.tell(node, Input::Tick) } else { self.schedule_wake(node) }
+    }
+
+    /// Sees to it that a wake comes no later than the machine wants one. One that comes too early
+    /// only schedules the next.
+    pub(super) fn schedule_wake(&mut self, node: u32) {
+        let Some(entry) = self.nodes.get_mut(node as usize) else { return };
+        let Some(wanted) = entry.wanted_at.filter(|_| entry.backlog.is_none()) else { return };
+        if entry.wake_at.is_none_or(|at| at > wanted) {
+            entry.wake_at = Some(wanted);
+            self.schedule.push(wanted.max(self.now), Happening::Wake { node });
+        }
+    }
+
+    /// A starved process runs for a short while and then waits, by chance nearly as long as it can
+    /// have to.
+    fn slice(&mut self, node: u32, boot: u64) {
+        let Some(entry) = self.nodes.get(node as usize).filter(|n| n.boot == boot) else { return };
+        let Some(longest) = entry.starved else { return };
+        let runs = entry.backlog.is_none();
+        let share = self.rng.unit();
+        let time = if runs { longest.mul_f64(share) } else { SLICE.mul_f64(share) };
+        if runs {
+            self.pause(node);
+        } else {
+            self.resume(node);
+        }
+        self.schedule.push(self.now.after(time), Happening::Slice { node, boot });
     }
 
     pub(super) fn end(&mut self, node: u32, bye: bool) {
         if let Some(entry) = self.nodes.get_mut(node as usize) {
             entry.gossip = None;
             entry.backlog = None;
-            entry.wake_at = None;
+            entry.wanted_at = None;
+            entry.starved = None;
         }
-        for peer in 0..self.nodes.len() as u32 {
+        let peers: Vec<u32> = self.network.peers(node).collect();
+        for peer in peers {
             self.close(node, peer, bye);
         }
     }

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use mobula::gossip::{Config, Event, State};
+use mobula::gossip::{Config, Event};
 use mobula::machine::Time;
 use mobula::sim::World;
+
+pub(crate) use crate::invariants::views_agree as all_agree;
 
 pub(crate) fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
@@ -40,25 +42,6 @@ pub(crate) fn settled(seed: u64, nodes: u32) -> World {
     world.start_all();
     assert!(world.run_until(seconds(20), all_agree), "cluster of {nodes} did not settle");
     world
-}
-
-/// Whether every running node holds exactly the running nodes alive, in their present life, over
-/// an open connection, and has the record of each.
-pub(crate) fn all_agree(world: &World) -> bool {
-    world.running().all(|node| agrees(world, node))
-}
-
-fn agrees(world: &World, node: u32) -> bool {
-    let Some(gossip) = world.gossip(node) else { return false };
-    let members = world.running().filter(|&peer| peer != node).all(|peer| {
-        gossip
-            .member(peer)
-            .is_some_and(|m| m.state == State::Alive && m.connected && m.boot == world.boot(peer))
-    });
-    let living = gossip.members().filter(|m| !m.state.is_gone()).count();
-    let rows: Vec<u32> = gossip.rows(world.now()).map(|row| row.key).collect();
-    let running: Vec<u32> = world.running().collect();
-    members && living + 1 == running.len() && rows == running
 }
 
 /// When each running node learnt that this life is dead; panics where one did not.

@@ -1,0 +1,31 @@
+//! What holds at all times, whatever happens to the nodes: one file per invariant, with its source.
+
+// The example `simulate` looks at the same invariants from another crate.
+#![allow(unreachable_pub)]
+
+mod final_verdicts;
+mod own_versions;
+mod table_size;
+mod views_agree;
+
+use mobula::sim::{Seen, World};
+
+pub use views_agree::views_agree;
+
+/// All that has to hold while faults go on.
+#[derive(Debug, Default)]
+pub struct Always {
+    verdicts: final_verdicts::Verdicts,
+}
+
+impl Always {
+    /// Takes the events since the last look, and looks at the nodes.
+    ///
+    /// # Errors
+    /// What does not hold, in words.
+    pub fn look(&mut self, world: &World, seen: &[Seen]) -> Result<(), String> {
+        seen.iter().try_for_each(|seen| self.verdicts.see(seen))?;
+        own_versions::look(world)?;
+        table_size::look(world)
+    }
+}

@@ -1,0 +1,32 @@
+//! After the faults stop all nodes hold the same lives alive, and in a section the same records.
+//!
+//! Source: the notes on testing, invariant 8; A. Demers and others, "Epidemic Algorithms for
+//! Replicated Database Maintenance", 1987: anti-entropy makes all copies equal in the end.
+
+use mobula::gossip::State;
+use mobula::sim::World;
+
+/// Whether every running node holds exactly the running nodes alive, in their present life, is
+/// connected to its neighbours, and has their records.
+pub fn views_agree(world: &World) -> bool {
+    let running = world.running().count();
+    world.running().all(|node| agrees(world, node, running))
+}
+
+fn agrees(world: &World, node: u32, running: usize) -> bool {
+    let Some(gossip) = world.gossip(node) else { return false };
+    if gossip.living_count() != running {
+        return false;
+    }
+    let here = |key: u32| world.gossip(key).is_some();
+    let living: Vec<_> = gossip.members().filter(|member| !member.state.is_gone()).collect();
+    let known = living.iter().all(|member| {
+        let present = here(member.key) && member.boot == world.boot(member.key);
+        present && member.state == State::Alive && (member.connected || !member.neighbour)
+    });
+    let mut neighbours = living.iter().filter(|member| member.neighbour).map(|member| member.key);
+    let rows: Vec<u32> = gossip.rows(world.now()).map(|row| row.key).collect();
+    let near = |key: u32| rows.binary_search(&key).is_ok();
+    // A speaker has neighbours in other sections, whose records it does not keep.
+    known && near(node) && (rows.len() < running || neighbours.all(near))
+}
