@@ -41,7 +41,7 @@ async fn doer(engine: &Engine) -> ActorRef<Deed> {
 struct Player;
 
 enum Ball {
-    To(ActorRef<Ball>),
+    To(ActorRef<Self>),
     Asked(Reply<()>),
 }
 
