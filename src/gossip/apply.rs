@@ -16,7 +16,7 @@ impl<P: Peer> Membership<P> {
     pub(super) fn apply(&mut self, now: Time, claim: Claim<P>, out: &mut Vec<Output<P>>) {
         let Claim { key, boot, what } = claim;
         if key == self.me {
-            return self.apply_to_self(boot, what, out);
+            return self.apply_to_self(boot, what);
         }
         if self.table.get(key).is_some_and(|member| boot < member.boot()) {
             return;
@@ -33,14 +33,14 @@ impl<P: Peer> Membership<P> {
         }
     }
 
-    /// Refutes what is said of this life (G-2), or notices that it is over (G-5).
-    fn apply_to_self(&mut self, boot: u64, what: What<P>, out: &mut Vec<Output<P>>) {
-        if boot < self.boot {
+    /// Refutes what is said of this life (G-2). That it is over is not taken from one (see `accused`).
+    fn apply_to_self(&mut self, boot: u64, what: What<P>) {
+        if boot != self.boot {
             return;
         }
         let own = self.table.get(self.me).map_or(0, |member| member.incarnation);
         match what {
-            What::Suspect { incarnation, .. } if boot == self.boot => {
+            What::Suspect { incarnation, .. } => {
                 if incarnation >= own {
                     self.health.worse(1);
                     self.set_incarnation(self.me, incarnation.saturating_add(1));
@@ -51,10 +51,10 @@ impl<P: Peer> Membership<P> {
                     self.gossip_at = Time(0);
                 }
             }
-            What::Alive { incarnation, .. } if boot == self.boot => {
+            What::Alive { incarnation, .. } => {
                 self.set_incarnation(self.me, own.max(incarnation));
             }
-            _ => out.push(Output::Event(Event::SelfDeclaredDead { boot })),
+            What::Dead | What::Left => {}
         }
     }
 
@@ -243,23 +243,5 @@ impl<P: Peer> Membership<P> {
             }
         };
         self.suspicions.values().map(due).min().unwrap_or(Time(u64::MAX))
-    }
-
-    /// A peer holds this life dead. When each side holds the other dead, as after a partition,
-    /// the side with fewer living members gives in, and of equals the larger key.
-    pub(super) fn fenced(&mut self, from: P, boot: u64, alive: u32, out: &mut Vec<Output<P>>) {
-        if boot < self.boot {
-            return;
-        }
-        let over = |connection_boot: u64| {
-            let member = self.table.get(from);
-            member.is_some_and(|m| m.boot() > connection_boot || m.state == State::Dead)
-        };
-        let mutual = self.connections.get(&from).is_some_and(|c| over(c.boot));
-        let ours = self.living_count() as u32;
-        let stronger = ours > alive || (ours == alive && self.me < from);
-        if !(mutual && stronger) {
-            out.push(Output::Event(Event::SelfDeclaredDead { boot }));
-        }
     }
 }

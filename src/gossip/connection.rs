@@ -127,6 +127,17 @@ impl<P: Peer> Membership<P> {
         true
     }
 
+    /// Which life a peer is told to be over; `None` if it was told so just now.
+    pub(super) fn notice_due(&mut self, now: Time, peer: P) -> Option<u64> {
+        let known = self.table.get(peer).map_or(0, |member| member.boot());
+        let connection = self.connections.get_mut(&peer)?;
+        let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
+        due.then(|| {
+            connection.fenced = Some(now);
+            known.max(connection.boot)
+        })
+    }
+
     /// Takes a sign of life; false when the sender's life is over, which it is told.
     pub(super) fn hear(&mut self, now: Time, from: P, out: &mut Vec<Output<P>>) -> bool {
         let alive = self.living_count() as u32;
@@ -135,10 +146,9 @@ impl<P: Peer> Membership<P> {
         if connection.lives_at != Some(version) {
             let Some(member) = self.table.get(from) else { return false };
             if connection.boot < member.boot() || member.state.is_gone() {
-                let due = connection.fenced.is_none_or(|at| now.since(at) >= NOTICE_PERIOD);
-                if due && member.state != State::Left {
-                    connection.fenced = Some(now);
-                    let boot = member.boot().max(connection.boot);
+                if member.state != State::Left
+                    && let Some(boot) = self.notice_due(now, from)
+                {
                     out.push(plain(from, Body::Fenced { boot, alive }));
                 }
                 return false;

@@ -39,6 +39,8 @@ pub(super) struct Membership<P> {
     pub(super) health: Health,
     pub(super) inquiries: BTreeMap<P, Inquiry<P>>,
     pub(super) dialling: BTreeMap<P, Dialling>,
+    /// Who holds this life dead, and when they said so last.
+    pub(super) accusers: BTreeMap<P, Time>,
     /// Whether the table was compared to its end with that of another node. Before that it says
     /// little about who the neighbours are.
     pub(super) complete: bool,
@@ -66,6 +68,7 @@ impl<P: Peer> Membership<P> {
             health: Health::default(),
             inquiries: BTreeMap::new(),
             dialling: BTreeMap::new(),
+            accusers: BTreeMap::new(),
             complete: false,
             gossip_at: Time(0),
             compare_at: Time(0),

@@ -15,7 +15,8 @@
 //! - **G-3** Silence alone never kills: it takes `k = min(2, members still heard)` accusers and
 //!   the time of the suspicion, or a dial refused by every neighbour that can be asked.
 //! - **G-4** A connection closed with `Bye` is no hint of death.
-//! - **G-5** A node told of its own death says so once and falls silent.
+//! - **G-5** A node told of its own death, and not by one of several peers alone, says so once and
+//!   falls silent.
 //! - **G-6** A record has one writer; the larger (boot, seq) wins; a new seq needs a change.
 //! - **G-7** All that is fed from outside is bounded: members by `members_max`, claims, rows and
 //!   digests per frame, what is remembered of pings passed on.
@@ -25,6 +26,7 @@ use std::collections::BTreeMap;
 
 use crate::machine::{Machine, Time};
 
+mod accused;
 mod apply;
 mod compare;
 mod config;
@@ -179,7 +181,7 @@ impl<P: Peer> Gossip<P> {
             return;
         };
         if let Body::Fenced { boot, alive } = body {
-            return self.membership.fenced(from, boot, alive, out);
+            return self.membership.accused(now, from, (boot, alive), out);
         }
         if !self.membership.hear(now, from, out) {
             return;
@@ -188,7 +190,7 @@ impl<P: Peer> Gossip<P> {
             return self.compared(now, from, claims, (buckets, more, answer), out);
         }
         for claim in claims {
-            self.membership.apply(now, claim, out);
+            self.membership.told(now, from, claim, out);
         }
         match body {
             Body::Ping { nonce } => self.membership.send(from, Body::Ack { nonce }, out),
@@ -226,7 +228,9 @@ impl<P: Peer> Gossip<P> {
         let better = if answer { members.better_than(&claims, buckets) } else { Vec::new() };
         members.pass_on_news();
         for claim in claims {
-            members.apply(now, claim, out);
+            if !members.knows_better(&claim) {
+                members.told(now, from, claim, out);
+            }
         }
         members.news.clear();
         members.follow_table(now, out);

@@ -125,15 +125,45 @@ fn node_that_did_not_run_for_a_while_accuses_nobody() {
 
 // G-5
 #[test]
-fn node_told_of_its_death_says_so_once_and_falls_silent() {
+fn node_told_of_its_death_by_enough_says_so_once_and_falls_silent() {
     let mut gossip = node();
-    let mut out = Vec::new();
-    let bytes =
-        Frame { claims: vec![claim(1, What::Dead)], body: Body::Ping { nonce: 1 } }.encode();
-    gossip.handle(Time(1_000), Input::Frame { from: 2, bytes }, &mut out);
-    assert_eq!(out, [Output::Event(Event::SelfDeclaredDead { boot: BOOT })]);
+    let fenced = Body::Fenced { boot: BOOT, alive: 2 };
+    assert_eq!(frame(&mut gossip, 1_000, 2, Vec::new(), fenced), [], "one of two");
+    let ping = Body::Ping { nonce: 1 };
+    let told = frame(&mut gossip, 1_001, 3, vec![claim(1, What::Dead)], ping);
+    assert_eq!(told, [Event::SelfDeclaredDead { boot: BOOT }]);
     assert_eq!(step(&mut gossip, 60_000, Input::Tick), []);
     assert_eq!(gossip.poll_timeout(), None);
+}
+
+// G-5: also when it says so again and again, and of a life to come; it is told the same.
+#[test]
+fn one_member_alone_ends_nobody() {
+    let mut gossip = node();
+    for at in 1..50 {
+        let claims = vec![Claim { key: 1, boot: BOOT + at, what: What::Dead }];
+        assert_eq!(frame(&mut gossip, at * 300, 2, claims, Body::Claims), []);
+        let mut out = Vec::new();
+        let accusation: Frame<u32> =
+            Frame { claims: Vec::new(), body: Body::Fenced { boot: BOOT, alive: 99 } };
+        let bytes = accusation.encode();
+        let now = Time((at * 300 + 250) * 1_000);
+        gossip.handle(now, Input::Frame { from: 2, bytes }, &mut out);
+        let answer = message::plain(2, Body::Fenced { boot: BOOT, alive: 3 });
+        assert!(out.contains(&answer), "{out:?}");
+    }
+}
+
+// G-5: as long as it hears the life that a newcomer's table holds dead.
+#[test]
+fn verdict_that_comes_with_a_table_gives_way_to_what_is_heard() {
+    let mut gossip = node();
+    let table = || Body::Compared { buckets: 0, more: false, answer: false };
+    assert_eq!(frame(&mut gossip, 1, 2, vec![claim(3, What::Dead)], table()), []);
+    assert_eq!(gossip.member(3).map(|member| member.state), Some(State::Alive));
+    step(&mut gossip, 2, Input::ConnectionClosed { key: 3, bye: false });
+    let died = frame(&mut gossip, 3, 2, vec![claim(3, What::Dead)], table());
+    assert_eq!(died, [Event::Dead { key: 3, boot: BOOT }]);
 }
 
 // G-6

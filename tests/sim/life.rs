@@ -120,3 +120,29 @@ fn partition_heals_by_the_smaller_side_taking_new_lives() {
         assert!((3..5).all(|node| world.boot(node) > 1), "the smaller side took new ones");
     });
 }
+
+// G-5: one of the smaller side is back before the other, and comes in by the other's table too.
+#[test]
+fn newcomer_with_the_verdicts_of_the_smaller_side_ends_nobody_of_the_larger() {
+    let name = "newcomer_with_the_verdicts_of_the_smaller_side_ends_nobody_of_the_larger";
+    for seed in first_seed()..first_seed() + 20 {
+        with_seed(name, seed, |seed| {
+            let mut world = settled(seed, 5);
+            let larger = 0..3;
+            (0..4).for_each(|node| world.cut(node, 4));
+            larger.clone().for_each(|node| world.cut(node, 3));
+            world.run_for(seconds(30));
+            larger.clone().for_each(|node| world.heal(node, 3));
+            assert!(world.run_until(seconds(30), |world| world.boot(3) > 1));
+            // The newcomer meets the other one first.
+            larger.clone().for_each(|node| world.cut(node, 3));
+            world.heal(3, 4);
+            world.run_for(seconds(3));
+            larger.clone().for_each(|node| world.heal(node, 3));
+            world.run_for(seconds(5));
+            larger.for_each(|node| world.heal(node, 4));
+            assert!(world.run_until(seconds(60), all_agree));
+            assert!((0..3).all(|node| world.boot(node) == 1), "the larger side keeps its lives");
+        });
+    }
+}
