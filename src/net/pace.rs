@@ -41,9 +41,6 @@ impl Turn {
             return Poll::Ready(());
         }
         self.0 = 0;
-        // Nor does the system let others run while this thread has work without end: a call that
-        // waits for a core would wait for the rest of its slice.
-        std::thread::yield_now();
         cx.waker().wake_by_ref();
         Poll::Pending
     }
