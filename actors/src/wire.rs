@@ -188,6 +188,9 @@ thread_local! {
     static DISCARDING: Cell<Option<Discarding>> = const { Cell::new(None) };
 }
 
+/// Most messages fit into so much, and are encoded without growing.
+const BYTES_USUAL: usize = 64;
+
 /// Encodes `value` for the wire of `carrier`'s node.
 ///
 /// # Errors
@@ -204,7 +207,7 @@ pub fn encode<T: Serialize + ?Sized>(
         refusal: None,
     };
     let scope = Scope::enter(&ENCODING, fresh);
-    let written = postcard::to_allocvec(value);
+    let written = postcard::to_extend(value, Vec::with_capacity(BYTES_USUAL));
     let Some(context) = scope.leave() else {
         return Err(Why::Incompatible("the encoding context is gone".into()));
     };

@@ -157,6 +157,20 @@ pub(super) fn begin(out: &mut BytesMut, lane: u16, message: &Message, offset: us
     part
 }
 
+/// The messages in whole frames that this side made, each of one frame.
+pub(super) fn messages(mut frames: Bytes, lane: u16) -> Vec<Message> {
+    let mut assembler = Assembler::new(lane, FRAME_BYTES_MAX);
+    let mut messages = Vec::new();
+    while let Some(header) = Header::peek(&frames) {
+        let Some(bytes) = header.frame_bytes().ok().filter(|bytes| *bytes <= frames.len()) else {
+            break;
+        };
+        let body = frames.split_to(bytes).slice(HEADER..);
+        messages.extend(assembler.frame(&header, body).ok().flatten());
+    }
+    messages
+}
+
 /// Appends one of the link's own frames.
 pub(super) fn own(out: &mut BytesMut, kind: u8, target: u64, body: &[u8]) {
     let flags = FIRST | LAST;

@@ -17,7 +17,7 @@ use super::{
         OWN_BYTES_MAX,
     },
     message::{Lane, Message},
-    queue::Queue,
+    queue::{Batch, Queue, Waiting},
 };
 
 impl Lane {
@@ -51,9 +51,20 @@ pub(super) struct Writer {
     tail: Bytes,
     /// A message that is cut into frames, and how much of it went into frames.
     current: Option<(Message, usize)>,
-    taken: VecDeque<Message>,
-    /// Messages in `out` of which nothing was handed to the socket yet, with where they begin.
-    unwritten: VecDeque<(usize, Message)>,
+    taken: VecDeque<Waiting>,
+    /// A buffer that was written.
+    spare: BytesMut,
+    /// What lies in `out` and is not all handed to the socket yet, in order.
+    unwritten: VecDeque<Unwritten>,
+}
+
+/// Messages in a batch.
+#[derive(Debug)]
+enum Unwritten {
+    /// One whose first frame begins at `start`.
+    Message { start: usize, message: Message },
+    /// Small ones, whose frames lie between the two places.
+    Frames { start: usize, end: usize, messages: usize, bytes: usize },
 }
 
 impl Writer {
@@ -66,6 +77,7 @@ impl Writer {
             tail: Bytes::new(),
             current: None,
             taken: VecDeque::new(),
+            spare: BytesMut::new(),
             unwritten: VecDeque::new(),
         }
     }
@@ -112,21 +124,40 @@ impl Writer {
     fn fill(&mut self, queue: Option<&Queue>, waker: &Waker) {
         self.out.clear();
         self.at = 0;
-        self.out.unsplit(self.own.split());
+        self.out.extend_from_slice(&self.own);
+        self.own.clear();
         while self.out.len() < BATCH_BYTES_MAX && self.tail.is_empty() {
-            let Some((message, offset)) = self.next(queue, waker) else { return };
-            self.put(message, offset);
+            if let Some((message, offset)) = self.current.take() {
+                self.put(message, offset);
+                continue;
+            }
+            match self.next(queue, waker) {
+                Some(Waiting::Message(message)) => self.put(message, 0),
+                Some(Waiting::Batch(batch)) => self.put_batch(batch),
+                None => return,
+            }
         }
     }
 
-    fn next(&mut self, queue: Option<&Queue>, waker: &Waker) -> Option<(Message, usize)> {
-        if self.current.is_some() {
-            return self.current.take();
-        }
+    fn next(&mut self, queue: Option<&Queue>, waker: &Waker) -> Option<Waiting> {
         if self.taken.is_empty() {
-            queue?.take(&mut self.taken, waker);
+            queue?.take(&mut self.taken, &mut self.spare, waker);
         }
-        self.taken.pop_front().map(|message| (message, 0))
+        self.taken.pop_front()
+    }
+
+    /// Writes from the frames where they lie, if nothing stands before them.
+    fn put_batch(&mut self, batch: Batch) {
+        let Batch { mut frames, messages, bytes } = batch;
+        let start = self.out.len();
+        if start == 0 {
+            std::mem::swap(&mut self.out, &mut frames);
+        } else {
+            self.out.extend_from_slice(&frames);
+        }
+        frames.clear();
+        self.spare = frames;
+        self.unwritten.push_back(Unwritten::Frames { start, end: self.out.len(), messages, bytes });
     }
 
     /// Puts one frame into the batch.
@@ -147,14 +178,11 @@ impl Writer {
             self.tail = message.payload.slice(copied..end);
         }
         let more = end < message.payload.len();
-        match (offset, more) {
-            (0, true) => {
-                self.unwritten.push_back((start, message.clone()));
-                self.current = Some((message, end));
-            }
-            (0, false) => self.unwritten.push_back((start, message)),
-            (_, true) => self.current = Some((message, end)),
-            (_, false) => {}
+        if more {
+            self.current = Some((message.clone(), end));
+        }
+        if offset == 0 {
+            self.unwritten.push_back(Unwritten::Message { start, message });
         }
     }
 
@@ -165,10 +193,12 @@ impl Writer {
         }
         self.at = self.at.saturating_add(written);
         let (mut messages, mut bytes) = (0_usize, 0_usize);
-        while self.unwritten.front().is_some_and(|(start, _)| *start < self.at) {
-            let Some((_, message)) = self.unwritten.pop_front() else { break };
-            messages = messages.saturating_add(1);
-            bytes = bytes.saturating_add(message.bytes());
+        while let Some((more_messages, more_bytes)) =
+            self.unwritten.front().and_then(|first| first.written(self.at))
+        {
+            self.unwritten.pop_front();
+            messages = messages.saturating_add(more_messages);
+            bytes = bytes.saturating_add(more_bytes);
         }
         if let Some(queue) = queue.filter(|_| messages > 0) {
             queue.release(messages, bytes);
@@ -177,7 +207,39 @@ impl Writer {
 
     /// The messages of which no byte was handed to the socket, in order.
     pub(super) fn into_unwritten(self) -> Vec<Message> {
-        self.unwritten.into_iter().map(|(_, message)| message).chain(self.taken).collect()
+        let Self { lane, out, at, unwritten, taken, .. } = self;
+        let out = out.freeze();
+        let begun =
+            unwritten.into_iter().flat_map(|unwritten| unwritten.into_messages(&out, at, lane));
+        begun.chain(taken.into_iter().flat_map(|waiting| waiting.into_messages(lane))).collect()
+    }
+}
+
+impl Unwritten {
+    /// How many messages and bytes they were, once nothing of them could come back.
+    fn written(&self, at: usize) -> Option<(usize, usize)> {
+        match self {
+            Self::Message { start, message } => (*start < at).then(|| (1, message.bytes())),
+            Self::Frames { end, messages, bytes, .. } => {
+                (*end <= at).then_some((*messages, *bytes))
+            }
+        }
+    }
+
+    /// Those of which no byte was handed to the socket: none that begins before `at`.
+    fn into_messages(self, out: &Bytes, at: usize, lane: u16) -> Vec<Message> {
+        let (mut start, end) = match self {
+            Self::Message { message, .. } => return vec![message],
+            Self::Frames { start, end, .. } => (start, end),
+        };
+        while start < at {
+            let header = out.get(start..).and_then(Header::peek);
+            let Some(bytes) = header.and_then(|header| header.frame_bytes().ok()) else {
+                return Vec::new();
+            };
+            start = start.saturating_add(bytes);
+        }
+        if start >= end { Vec::new() } else { frame::messages(out.slice(start..end), lane) }
     }
 }
 

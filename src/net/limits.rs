@@ -56,8 +56,14 @@ pub(super) const FRAME_BYTES_MAX: usize = 64 << 10;
 pub(super) const HEAD_BYTES_MAX: usize = 32 << 10;
 /// What one write batch collects before it is handed to the socket.
 pub(super) const BATCH_BYTES_MAX: usize = 64 << 10;
+/// A message up to this size, with its header, is made a frame by its sender.
+pub(super) const FRAMED_BYTES_MAX: usize = 4 << 10;
 /// What one poll of a connection writes, and what it reads, before it yields.
 pub(super) const POLL_BYTES_MAX: usize = 256 << 10;
+/// The receive windows of all substreams of a connection together.
+pub(super) const RECEIVE_WINDOW_BYTES_MAX: usize = 16 << 20;
+/// What a socket gives or takes before other connections have their turn.
+pub(super) const TURN_BYTES_MAX: usize = 64 << 10;
 /// What is still read from a connection that failed, more than a muxer holds back.
 pub(super) const LAST_READ_BYTES_MAX: usize = 16 << 20;
 /// Payload parts of at least this size are written from where they lie.

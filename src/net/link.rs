@@ -66,13 +66,14 @@ pub(super) enum End {
 
 impl Link {
     pub(super) fn new(hub: Arc<Hub>, node: NodeId, address: Option<String>) -> Self {
-        let queue = || Queue::new(hub.limits.lane_bytes_max, hub.limits.lane_messages_max);
+        let queue =
+            |lane| Queue::new(lane, hub.limits.lane_bytes_max, hub.limits.lane_messages_max);
         Self(Arc::new(Inner {
             node,
             address,
-            control: queue(),
-            call: queue(),
-            bulk: queue(),
+            control: queue(Lane::Control),
+            call: queue(Lane::Call),
+            bulk: queue(Lane::Bulk),
             end: AtomicU8::new(0),
             rtt_ns: AtomicU64::new(0),
             state: Mutex::default(),

@@ -44,6 +44,8 @@ mod limits;
 mod link;
 mod membership;
 mod message;
+mod muxer;
+mod pace;
 mod pending;
 mod queue;
 mod rate;

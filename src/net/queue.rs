@@ -6,9 +6,14 @@ use std::{
     task::Waker,
 };
 
+use bytes::BytesMut;
 use tokio::sync::Notify;
 
-use super::message::{Message, Why};
+use super::{
+    frame,
+    limits::{BATCH_BYTES_MAX, FRAMED_BYTES_MAX},
+    message::{Lane, Message, Why},
+};
 
 /// A bounded queue with many senders and one reader, the task of the lane's connection.
 ///
@@ -18,13 +23,16 @@ use super::message::{Message, Why};
 pub(super) struct Queue {
     inner: Mutex<Inner>,
     room: Notify,
+    lane: u16,
     bytes_max: usize,
     messages_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
-    waiting: VecDeque<Message>,
+    waiting: VecDeque<Waiting>,
+    /// A buffer that was written, for the next batch.
+    spare: BytesMut,
     bytes: usize,
     messages: usize,
     reader: Option<Waker>,
@@ -32,9 +40,37 @@ struct Inner {
     closed: bool,
 }
 
+/// What waits to be written.
+#[derive(Debug)]
+pub(super) enum Waiting {
+    /// Small messages, as frames already: their senders have done the reader's work, and nothing of
+    /// them is left to be freed by another thread.
+    Batch(Batch),
+    Message(Message),
+}
+
+/// Whole frames, and what the queue's bounds count for them.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) frames: BytesMut,
+    pub(super) messages: usize,
+    pub(super) bytes: usize,
+}
+
+impl Waiting {
+    /// The messages, as they were pushed.
+    pub(super) fn into_messages(self, lane: u16) -> Vec<Message> {
+        match self {
+            Self::Batch(batch) => frame::messages(batch.frames.freeze(), lane),
+            Self::Message(message) => vec![message],
+        }
+    }
+}
+
 impl Queue {
-    pub(super) fn new(bytes_max: usize, messages_max: usize) -> Self {
-        Self { inner: Mutex::default(), room: Notify::new(), bytes_max, messages_max }
+    pub(super) fn new(lane: Lane, bytes_max: usize, messages_max: usize) -> Self {
+        let lane = lane.wire();
+        Self { inner: Mutex::default(), room: Notify::new(), lane, bytes_max, messages_max }
     }
 
     pub(super) fn push(&self, message: Message) -> Result<(), (Message, Why)> {
@@ -47,7 +83,11 @@ impl Queue {
         }
         inner.bytes = inner.bytes.saturating_add(message.bytes());
         inner.messages = inner.messages.saturating_add(1);
-        inner.waiting.push_back(message);
+        if message.bytes() <= FRAMED_BYTES_MAX {
+            inner.batch(self.lane, &message);
+        } else {
+            inner.waiting.push_back(Waiting::Message(message));
+        }
         let reader = inner.reader.take();
         drop(inner);
         if let Some(reader) = reader {
@@ -56,9 +96,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Moves everything that waits into `taken`, which must be empty. Finding nothing, it keeps
-    /// the waker for the next push.
-    pub(super) fn take(&self, taken: &mut VecDeque<Message>, reader: &Waker) {
+    /// Moves everything that waits into `taken`, which must be empty, and keeps `spare` for the
+    /// next batch. Finding nothing, it keeps the waker for the next push.
+    pub(super) fn take(&self, taken: &mut VecDeque<Waiting>, spare: &mut BytesMut, reader: &Waker) {
         let mut inner = self.lock();
         if inner.waiting.is_empty() {
             if !inner.reader.as_ref().is_some_and(|kept| kept.will_wake(reader)) {
@@ -66,6 +106,9 @@ impl Queue {
             }
         } else {
             std::mem::swap(&mut inner.waiting, taken);
+        }
+        if inner.spare.capacity() == 0 {
+            inner.spare = std::mem::take(spare);
         }
     }
 
@@ -111,8 +154,9 @@ impl Queue {
     }
 
     /// What still waits; the queue is left empty.
-    pub(super) fn drain(&self) -> VecDeque<Message> {
-        std::mem::take(&mut self.lock().waiting)
+    pub(super) fn drain(&self) -> Vec<Message> {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        waiting.into_iter().flat_map(|waiting| waiting.into_messages(self.lane)).collect()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -126,5 +170,34 @@ impl Queue {
     /// No code that can panic runs under the lock, so a poisoned one is still consistent.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Puts a small message behind those that wait.
+    fn batch(&mut self, lane: u16, message: &Message) {
+        match self.waiting.back_mut() {
+            Some(Waiting::Batch(batch)) if batch.has_room(message) => batch.push(lane, message),
+            _ => {
+                let mut batch =
+                    Batch { frames: std::mem::take(&mut self.spare), ..Batch::default() };
+                batch.push(lane, message);
+                self.waiting.push_back(Waiting::Batch(batch));
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// Whether it stays one write.
+    fn has_room(&self, message: &Message) -> bool {
+        self.frames.len().saturating_add(message.bytes()) < BATCH_BYTES_MAX
+    }
+
+    fn push(&mut self, lane: u16, message: &Message) {
+        frame::begin(&mut self.frames, lane, message, 0);
+        self.frames.extend_from_slice(&message.payload);
+        self.messages = self.messages.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(message.bytes());
     }
 }

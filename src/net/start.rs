@@ -17,7 +17,7 @@ use libp2p::{
     multiaddr::Protocol,
     noise, swarm,
     swarm::SwarmEvent,
-    tcp, yamux,
+    tcp,
 };
 use mobula_actors::id::NodeId;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -26,9 +26,9 @@ use super::{
     Identity, Inbound, Membership, Net, NetConfig, NetError,
     gate::{Gate, host, is_loopback, parse_address},
     hub::{Counters, Hub},
-    limits::{
-        COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL, STREAMS_PER_CONNECTION_MAX,
-    },
+    limits::{COMMANDS_MAX, Limits, NEGOTIATING_STREAMS_MAX, REREAD_INTERVAL},
+    muxer::Yamux,
+    pace::Paced,
 };
 
 /// Largest `message_bytes_max` and `bulk_message_bytes_max`.
@@ -145,12 +145,11 @@ fn transport(
 ) -> Result<Boxed<(PeerId, StreamMuxerBox)>, NetError> {
     let noise =
         noise::Config::new(keypair).map_err(|failed| NetError::Transport(failed.to_string()))?;
-    let mut muxer = yamux::Config::default();
-    muxer.set_max_num_streams(STREAMS_PER_CONNECTION_MAX);
     let tcp = tcp::tokio::Transport::new(tcp::Config::default().nodelay(true));
     let tcp = TransportTimeout::with_outgoing_timeout(tcp, limits.dial_timeout)
-        .map_err(|error| SocketError(timed_out(error)));
-    let secure = tcp.upgrade(upgrade::Version::V1).authenticate(noise).multiplex(muxer).boxed();
+        .map_err(|error| SocketError(timed_out(error)))
+        .map(|socket, _| Paced::new(socket));
+    let secure = tcp.upgrade(upgrade::Version::V1).authenticate(noise).multiplex(Yamux).boxed();
     Ok(TransportTimeout::new(secure, limits.handshake_timeout).map_err(timed_out).boxed())
 }
 

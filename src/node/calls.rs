@@ -4,7 +4,6 @@
 //! - **D-1** A call is answered, failed or forgotten once; what comes later finds nothing.
 //! - **D-2** The table holds at most [`CALLS_MAX`] calls.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::carrier::Answer;
@@ -20,7 +19,7 @@ pub(super) struct Calls(Mutex<Table>);
 #[derive(Default)]
 struct Table {
     next: u64,
-    pending: HashMap<u64, Pending>,
+    pending: super::cluster::Table<u64, Pending>,
 }
 
 struct Pending {

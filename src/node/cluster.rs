@@ -18,7 +18,7 @@ use tokio::sync::Notify;
 
 use super::calls::Calls;
 use super::children::Children;
-use super::credit::{CREDIT_START, Granting, Spending};
+use super::credit::{CREDIT_START, Grant, Granting, Spending};
 use super::directory::Directory;
 use super::frames::{self, CREDIT, CreditHead};
 use super::hosting::Hosting;
@@ -35,6 +35,9 @@ const LOCATING_MAX: usize = 4_096;
 /// Messages of senders that have just begun may exceed a mailbox by so many.
 const NEWCOMERS_MAX: usize = 32 * CREDIT_START as usize;
 
+/// A table that is looked into for every message: hashed by a fast function with a secret seed.
+pub(super) type Table<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
 /// What this node is in its cluster.
 pub(super) struct Cluster {
     me: Weak<Self>,
@@ -45,10 +48,10 @@ pub(super) struct Cluster {
     pub(super) system: Engine,
     pub(super) kinds: HashMap<&'static str, Hosted>,
     net: RwLock<Option<Net>>,
-    links: RwLock<HashMap<NodeId, Link>>,
+    links: RwLock<Table<NodeId, Link>>,
     pub(super) calls: Calls,
     pub(super) spending: Spending,
-    pub(super) granting: Granting,
+    pub(super) granting: Arc<Granting>,
     routes: Mutex<Routes>,
     /// Actors whose home is being asked where they are.
     locating: Mutex<BTreeSet<ActorId>>,
@@ -104,7 +107,7 @@ impl Cluster {
             links: RwLock::default(),
             calls: Calls::default(),
             spending: Spending::default(),
-            granting: Granting::default(),
+            granting: Arc::default(),
             routes: Mutex::default(),
             locating: Mutex::default(),
             children: Children::default(),
@@ -117,10 +120,13 @@ impl Cluster {
             changed: Notify::new(),
             message_bytes_max,
         });
-        let weak = Arc::downgrade(&cluster);
+        let (weak, granting) = (Arc::downgrade(&cluster), cluster.granting.clone());
         cluster.engine.on_credit_returned(Arc::new(move |line| {
-            if let Some(cluster) = weak.upgrade() {
-                cluster.return_credit(line);
+            // Most messages bring no grant, and leave the node's reference count alone.
+            let capacity = |actor| weak.upgrade().map_or(0, |cluster| cluster.capacity(actor));
+            let grant = granting.taken(line, capacity);
+            if let (Some(grant), Some(cluster)) = (grant, weak.upgrade()) {
+                cluster.grant(&grant);
             }
         }));
         cluster
@@ -200,11 +206,19 @@ impl Cluster {
     }
 
     pub(super) fn return_credit(&self, line: u32) {
-        let capacity =
-            |actor| self.engine.exported(actor).map_or(0, |inbound| inbound.control().capacity());
-        let Some(grant) = self.granting.taken(line, capacity) else { return };
+        if let Some(grant) = self.granting.taken(line, |actor| self.capacity(actor)) {
+            self.grant(&grant);
+        }
+    }
+
+    fn grant(&self, grant: &Grant) {
         let head = CreditHead { actor: grant.actor, messages: grant.messages };
         self.push_control(grant.node, frames::bare(CREDIT, &head));
+    }
+
+    /// How many messages the mailbox of an actor here holds.
+    fn capacity(&self, actor: ActorId) -> usize {
+        self.engine.exported(actor).map_or(0, |inbound| inbound.control().capacity())
     }
 
     /// Sends what must not get lost while the connection lives.

@@ -11,11 +11,13 @@
 //!   the first [`CREDIT_START`] of each.
 //! - **Q-3** Credit lines to and from a node end with the connection to it, on both sides.
 
-use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::id::{ActorId, NodeId};
 use tokio::sync::Notify;
+
+use super::cluster::Table;
 
 /// Messages that a node may send to an actor before it has heard from it.
 pub const CREDIT_START: u32 = 32;
@@ -26,28 +28,23 @@ pub const CREDIT_LINES_MAX: usize = 65_536;
 
 /// The sender's side.
 #[derive(Default)]
-pub(super) struct Spending(Mutex<HashMap<NodeId, HashMap<ActorId, Arc<Purse>>>>);
+pub(super) struct Spending(Mutex<Table<NodeId, Table<ActorId, Arc<Purse>>>>);
 
 /// What may still be sent to one actor on one node.
 pub(super) struct Purse {
-    left: Mutex<u32>,
+    left: AtomicU32,
     more: Notify,
 }
 
 impl Purse {
     /// Takes credit for one message, if there is any.
     pub(super) fn spend(&self) -> bool {
-        let mut left = self.left();
-        let enough = *left > 0;
-        *left = left.saturating_sub(1);
-        enough
+        self.change(|left| left.checked_sub(1))
     }
 
     /// Takes back what a message spent that was not sent after all, or adds what was granted.
     pub(super) fn add(&self, messages: u32) {
-        let mut left = self.left();
-        *left = left.saturating_add(messages).min(2 * CREDIT_WINDOW_MAX);
-        drop(left);
+        self.change(|left| Some(left.saturating_add(messages).min(2 * CREDIT_WINDOW_MAX)));
         self.more.notify_waiters();
     }
 
@@ -55,15 +52,15 @@ impl Purse {
     pub(super) async fn funded(&self) {
         loop {
             let more = self.more.notified();
-            if *self.left() > 0 {
+            if self.left.load(Ordering::Acquire) > 0 {
                 return;
             }
             more.await;
         }
     }
 
-    fn left(&self) -> MutexGuard<'_, u32> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    fn change(&self, how: impl FnMut(u32) -> Option<u32>) -> bool {
+        self.left.fetch_update(Ordering::AcqRel, Ordering::Acquire, how).is_ok()
     }
 }
 
@@ -77,7 +74,7 @@ impl Spending {
         if actors.len() >= CREDIT_LINES_MAX {
             return None;
         }
-        let purse = Arc::new(Purse { left: Mutex::new(CREDIT_START), more: Notify::new() });
+        let purse = Arc::new(Purse { left: AtomicU32::new(CREDIT_START), more: Notify::new() });
         actors.insert(actor, purse.clone());
         Some(purse)
     }
@@ -98,7 +95,7 @@ impl Spending {
         }
     }
 
-    fn nodes(&self) -> MutexGuard<'_, HashMap<NodeId, HashMap<ActorId, Arc<Purse>>>> {
+    fn nodes(&self) -> MutexGuard<'_, Table<NodeId, Table<ActorId, Arc<Purse>>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -109,12 +106,12 @@ pub(super) struct Granting(Mutex<Lines>);
 
 #[derive(Default)]
 struct Lines {
-    by_node: HashMap<NodeId, HashMap<ActorId, u32>>,
+    by_node: Table<NodeId, Table<ActorId, u32>>,
     /// Slot 0 stays empty: an envelope with credit 0 owes nothing.
     lines: Vec<Option<Line>>,
     /// Slots whose line ended and has no messages left in any mailbox.
     free: Vec<u32>,
-    windows: HashMap<ActorId, u32>,
+    windows: Table<ActorId, u32>,
 }
 
 struct Line {

@@ -30,6 +30,9 @@ pub(super) const HANDED: u8 = 6;
 /// payloads.
 const BODY_IN_HEAD_BYTES_MAX: usize = 8 << 10;
 
+/// Most heads fit into so much, and are encoded without growing.
+const HEAD_BYTES_USUAL: usize = 64;
+
 /// The head of a message to an actor.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct MessageHead {
@@ -86,16 +89,11 @@ impl MessageHead {
         epoch: Epoch,
         rest_us: Option<u64>,
         here: NodeId,
-        outgoing: &Outgoing,
+        calls: &[CallId],
+        parts: Parts,
     ) -> Self {
         let near = |call: &CallId| ((call.origin != here).then_some(call.origin), call.number);
-        Self {
-            actor,
-            epoch,
-            rest_us,
-            calls: outgoing.calls.iter().map(near).collect(),
-            parts: Parts::of(outgoing),
-        }
+        Self { actor, epoch, rest_us, calls: calls.iter().map(near).collect(), parts }
     }
 
     /// The calls, with the sender's own named.
@@ -144,15 +142,16 @@ impl Parts {
 
 /// A frame that carries nothing but its head.
 pub(super) fn bare(kind: u8, head: &impl Serialize) -> Message {
-    Message { kind, target: 0, head: encode(head).into(), payload: Bytes::new() }
+    Message { kind, target: 0, head: encode(head, 0).into(), payload: Bytes::new() }
 }
 
 /// A frame that carries `outgoing` as `Parts::of` says.
 pub(super) fn frame(kind: u8, head: &impl Serialize, outgoing: &mut Outgoing) -> Message {
-    let mut bytes = encode(head);
     let mut parts = std::mem::take(&mut outgoing.payloads);
     let body = std::mem::take(&mut outgoing.head);
-    if body.len() > BODY_IN_HEAD_BYTES_MAX {
+    let is_behind = body.len() > BODY_IN_HEAD_BYTES_MAX;
+    let mut bytes = encode(head, if is_behind { 0 } else { body.len() });
+    if is_behind {
         parts.insert(0, body.into());
     } else {
         bytes.extend_from_slice(&body);
@@ -175,10 +174,12 @@ pub(super) fn split<T: DeserializeOwned>(head: &Bytes) -> Option<(T, Bytes)> {
     Some((value, head.slice_ref(rest)))
 }
 
-fn encode(head: &impl Serialize) -> Vec<u8> {
+/// Encodes a head, with room for `more` bytes behind it.
+fn encode(head: &impl Serialize, more: usize) -> Vec<u8> {
+    let room = Vec::with_capacity(HEAD_BYTES_USUAL.saturating_add(more));
     // Heads are plain structs of numbers: encoding them into memory cannot fail. An empty head is
     // refused by the receiver as malformed, never misread.
-    postcard::to_allocvec(head).unwrap_or_default()
+    postcard::to_extend(head, room).unwrap_or_default()
 }
 
 fn join(mut parts: Vec<Bytes>) -> Bytes {

@@ -223,11 +223,16 @@ impl Node {
 /// How long a tree may take to stop before what is left of it is killed.
 pub const STOP_TIMEOUT: std::time::Duration = std::time::Duration::from_secs(25);
 
+/// After so many polls of its tasks the runtime of the network looks at the sockets again. Its tasks
+/// are short and most of them wait for a socket: a call must not wait for many turns of a transfer.
+const EVENT_INTERVAL: u32 = 4;
+
 impl System {
     fn start() -> std::io::Result<Self> {
         let mut builder = Builder::new_multi_thread();
         builder
             .worker_threads(1)
+            .event_interval(EVENT_INTERVAL)
             .thread_name("mobula-system")
             .enable_all()
             .build()

@@ -177,7 +177,8 @@ impl Cluster {
         if node == self.id {
             return self.push_here(to.actor, outgoing, deadline);
         }
-        if lane == Lane::Call && Parts::of(&outgoing).bytes() > self.message_bytes_max {
+        let parts = Parts::of(&outgoing);
+        if lane == Lane::Call && parts.bytes() > self.message_bytes_max {
             let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
             return Err((outgoing, Why::TooLarge { bytes, max }));
         }
@@ -194,7 +195,7 @@ impl Cluster {
             let rest = deadline.saturating_duration_since(Instant::now()).as_micros();
             u64::try_from(rest).unwrap_or(u64::MAX)
         });
-        let head = MessageHead::new(to.actor, epoch, rest_us, self.id, &outgoing);
+        let head = MessageHead::new(to.actor, epoch, rest_us, self.id, &outgoing.calls, parts);
         let frame = frames::frame(MESSAGE, &head, &mut outgoing);
         match link.push(lane, frame) {
             Ok(()) => {

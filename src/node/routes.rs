@@ -4,9 +4,11 @@
 //! actor's home and forgotten when a node dies or says that the actor is gone. The table is a
 //! bounded cache: no table of all actors exists anywhere.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 
 use mobula_actors::id::{ActorId, Epoch, NodeId};
+
+use super::cluster::Table;
 
 /// Routes a node remembers; the oldest are forgotten first.
 pub const ROUTES_MAX: usize = 65_536;
@@ -24,7 +26,7 @@ pub(super) enum Route {
 
 #[derive(Default)]
 pub(super) struct Routes {
-    by_actor: HashMap<ActorId, Route>,
+    by_actor: Table<ActorId, Route>,
     /// In the order of their first entry.
     order: VecDeque<ActorId>,
 }

@@ -69,15 +69,39 @@ pub(crate) const TINY: Scale = Scale {
 pub(crate) struct Sample {
     pub(crate) value: f64,
     pub(crate) unit: Unit,
-    /// How many idle actors there were, where that is varied.
+    #[serde(flatten)]
+    pub(crate) of: Option<Of>,
+    /// The same without what the bench adds to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) actors: Option<u64>,
+    pub(crate) alone: Option<f64>,
+}
+
+/// How many there were, where that is varied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Of {
+    /// Idle actors.
+    Actors(u64),
+    /// References to remote actors.
+    Refs(u64),
+    /// Nodes in one process.
+    Nodes(u64),
+}
+
+impl Sample {
+    pub(crate) fn new(value: f64, unit: Unit) -> Self {
+        Self { value, unit, of: None, alone: None }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Unit {
     #[serde(rename = "msg/s")]
     MessagesPerSecond,
+    #[serde(rename = "call/s")]
+    CallsPerSecond,
+    #[serde(rename = "GB/s")]
+    GigabytesPerSecond,
     #[serde(rename = "ns")]
     Nanoseconds,
     #[serde(rename = "us")]
@@ -122,7 +146,7 @@ async fn casts<S: Side>(sources: u64, scale: &Scale) -> Outcome<Sample> {
     if sum - before != sources * each {
         return Err(format!("{} of {} messages arrived", sum - before, sources * each).into());
     }
-    Ok(sample((sources * each) as f64 / time.as_secs_f64(), Unit::MessagesPerSecond))
+    Ok(Sample::new((sources * each) as f64 / time.as_secs_f64(), Unit::MessagesPerSecond))
 }
 
 async fn call_round_trip<S: Side>(scale: &Scale) -> Outcome<Sample> {
@@ -143,7 +167,7 @@ async fn memory_per_actor<S: Side>(scale: &Scale) -> Outcome<Sample> {
     let before = resident_bytes()?;
     let _alive = idle::<S>(scale.actors).await?;
     let bytes = resident_bytes()?.saturating_sub(before);
-    Ok(sample(bytes as f64 / scale.actors as f64, Unit::Bytes))
+    Ok(Sample::new(bytes as f64 / scale.actors as f64, Unit::Bytes))
 }
 
 async fn ring_hop<S: Side>(scale: &Scale) -> Outcome<Sample> {
@@ -166,7 +190,7 @@ async fn restart<S: Side>(fault: Fault, scale: &Scale) -> Outcome<Vec<Sample>> {
         S::fail(&mut supervised, fault).await?;
         times.push(clock.elapsed().as_secs_f64() * 1e6);
     }
-    Ok(vec![sample(median(&mut times), Unit::Microseconds)])
+    Ok(vec![Sample::new(median(&mut times), Unit::Microseconds)])
 }
 
 async fn growth<S: Side>(scale: &Scale) -> Outcome<Vec<Sample>> {
@@ -186,8 +210,9 @@ async fn growth<S: Side>(scale: &Scale) -> Outcome<Vec<Sample>> {
             bytes_per_actor = bytes;
         }
         let cost = busy::<S>(&active, scale).await?;
-        samples.push(Sample { actors: Some(actors), ..cost });
-        samples.push(Sample { actors: Some(actors), ..sample(bytes, Unit::Bytes) });
+        let of = Some(Of::Actors(actors));
+        samples.push(Sample { of, ..cost });
+        samples.push(Sample { of, ..Sample::new(bytes, Unit::Bytes) });
     }
     Ok(samples)
 }
@@ -242,11 +267,7 @@ where
 }
 
 fn per(time: Duration, count: u64) -> Sample {
-    sample(time.as_secs_f64() * 1e9 / count as f64, Unit::Nanoseconds)
-}
-
-fn sample(value: f64, unit: Unit) -> Sample {
-    Sample { value, unit, actors: None }
+    Sample::new(time.as_secs_f64() * 1e9 / count as f64, Unit::Nanoseconds)
 }
 
 /// The middle of `values`, which must not be empty.

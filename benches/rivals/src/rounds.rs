@@ -1,127 +1,102 @@
 //! Rounds: every side's turn at a bench, again and again, and the medians of what they say.
 
 use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
-use crate::bench::{Bench, Sample, Scale, Unit, median};
+use crate::bench::{Of, Sample, Unit, median};
 use crate::side::Outcome;
-use crate::sides::erlang::Erlang;
-
-/// A side. Its name is what the lines say.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Who {
-    Mobula,
-    Tokio,
-    Ractor,
-    Kameo,
-    Actix,
-    Erlang,
-}
-
-impl Who {
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Mobula => "mobula",
-            Self::Tokio => "tokio",
-            Self::Ractor => "ractor",
-            Self::Kameo => "kameo",
-            Self::Actix => "actix",
-            Self::Erlang => "erlang",
-        }
-    }
-}
 
 /// What is run, how often, and by whom.
-pub(crate) struct Rounds {
-    pub(crate) benches: Vec<Bench>,
-    pub(crate) sides: Vec<Who>,
+pub(crate) struct Rounds<B, W: 'static> {
+    pub(crate) benches: Vec<B>,
+    pub(crate) sides: Vec<W>,
+    /// Whose lines tell the ratios: the first of these that a figure has.
+    pub(crate) ours: &'static [W],
     pub(crate) rounds: usize,
-    pub(crate) tiny: bool,
-    pub(crate) scale: Scale,
 }
 
 /// One line of the output.
 #[derive(Serialize)]
 struct Line {
     bench: String,
-    who: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    actors: Option<u64>,
+    who: String,
+    #[serde(flatten)]
+    of: Option<Of>,
     value: f64,
     unit: Unit,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    ratio_to: BTreeMap<&'static str, f64>,
+    ratio_to: BTreeMap<String, f64>,
 }
 
-impl Rounds {
-    /// Prints the lines of each bench when its last round is over.
-    pub(crate) fn run(mut self) -> Outcome<()> {
-        let erlang = if self.sides.contains(&Who::Erlang) { Erlang::compiled()? } else { None };
-        if erlang.is_none() {
-            self.sides.retain(|&who| who != Who::Erlang);
-            eprintln!("erlang: not measured (not asked for, or no `erl` on the PATH)");
-        }
-        for &bench in &self.benches {
-            let mut samples: Vec<(Who, Sample)> = Vec::new();
+impl<B: ValueEnum, W: ValueEnum + PartialEq> Rounds<B, W> {
+    /// Prints the lines of each bench when its last round is over. `turn` gives a side its turn.
+    pub(crate) fn run(&self, turn: impl Fn(W, B) -> Outcome<Vec<Sample>>) -> Outcome<()> {
+        for bench in &self.benches {
+            let mut samples: Vec<(W, Sample)> = Vec::new();
             for round in 0..self.rounds {
                 let mut order = self.sides.clone();
                 // Nobody always goes first.
-                order.rotate_left(round % self.sides.len());
+                order.rotate_left(round % self.sides.len().max(1));
                 for who in order {
-                    let said = self.measure(who, bench, erlang.as_ref());
-                    let said =
-                        said.map_err(|error| format!("{} {bench:?}: {error}", who.name()))?;
-                    samples.extend(said.into_iter().map(|sample| (who, sample)));
+                    let said = turn(who.clone(), bench.clone()).map_err(|error| {
+                        format!("{} {}: {error}", name(who.clone()), name(bench.clone()))
+                    })?;
+                    samples.extend(said.into_iter().map(|sample| (who.clone(), sample)));
                 }
             }
-            for line in self.lines(bench, &samples) {
+            for line in self.lines(bench.clone(), &samples) {
                 println!("{}", serde_json::to_string(&line)?);
             }
         }
         Ok(())
     }
 
-    fn measure(&self, who: Who, bench: Bench, erlang: Option<&Erlang>) -> Outcome<Vec<Sample>> {
-        match erlang {
-            Some(erlang) if who == Who::Erlang => erlang.measure(bench, &self.scale),
-            _ => in_own_process(who, bench, self.tiny),
-        }
-    }
-
-    fn lines(&self, bench: Bench, samples: &[(Who, Sample)]) -> Vec<Line> {
+    fn lines(&self, bench: B, samples: &[(W, Sample)]) -> Vec<Line> {
         let mut lines: Vec<Line> = Vec::new();
-        let mut figures: Vec<(Option<u64>, Unit)> = Vec::new();
+        let mut figures: Vec<(Option<Of>, Unit)> = Vec::new();
         for (_, sample) in samples {
-            if !figures.contains(&(sample.actors, sample.unit)) {
-                figures.push((sample.actors, sample.unit));
+            if !figures.contains(&(sample.of, sample.unit)) {
+                figures.push((sample.of, sample.unit));
             }
         }
-        for (actors, unit) in figures {
+        for (of, unit) in figures {
             let first = lines.len();
-            for &who in &self.sides {
+            for who in &self.sides {
                 let is_it =
-                    |other: &Who, s: &Sample| *other == who && (s.actors, s.unit) == (actors, unit);
-                let ours = samples.iter().filter(|(other, sample)| is_it(other, sample));
-                let mut values: Vec<f64> = ours.map(|(_, sample)| sample.value).collect();
-                if !values.is_empty() {
-                    let (bench, value) = (name(bench), rounded(median(&mut values)));
-                    let (who, ratio_to) = (who.name(), BTreeMap::new());
-                    lines.push(Line { bench, who, actors, value, unit, ratio_to });
+                    |(other, s): &&(W, Sample)| other == who && (s.of, s.unit) == (of, unit);
+                let theirs: Vec<&Sample> = samples.iter().filter(is_it).map(|(_, s)| s).collect();
+                let mut values: Vec<f64> = theirs.iter().map(|sample| sample.value).collect();
+                if values.is_empty() {
+                    continue;
                 }
+                let value = median(&mut values);
+                let mut alone: Vec<f64> = theirs.iter().filter_map(|sample| sample.alone).collect();
+                let ratio_to = if alone.is_empty() {
+                    BTreeMap::new()
+                } else {
+                    BTreeMap::from([("alone".into(), rounded(value / median(&mut alone)))])
+                };
+                let (bench, who) = (name(bench.clone()), name(who.clone()));
+                lines.push(Line { bench, who, of, value: rounded(value), unit, ratio_to });
             }
-            compare(&mut lines[first..]);
+            self.compare(&mut lines[first..]);
         }
         lines
     }
-}
 
-/// Writes our ratio to each of the others on our line.
-fn compare(lines: &mut [Line]) {
-    let others: Vec<_> = lines.iter().map(|line| (line.who, line.value)).collect();
-    if let Some(ours) = lines.iter_mut().find(|line| line.who == Who::Mobula.name()) {
+    /// Writes our ratio to each of the others on our line.
+    fn compare(&self, lines: &mut [Line]) {
+        let others: Vec<_> = lines.iter().map(|line| (line.who.clone(), line.value)).collect();
+        let ours = self.ours.iter().find_map(|ours| {
+            let ours = name(ours.clone());
+            lines.iter().position(|line| line.who == ours)
+        });
+        let Some(ours) = ours.and_then(|at| lines.get_mut(at)) else { return };
+        if !ours.ratio_to.is_empty() {
+            return;
+        }
         let others = others.into_iter().filter(|(who, value)| *who != ours.who && *value > 0.0);
         ours.ratio_to = others.map(|(who, value)| (who, rounded(ours.value / value))).collect();
     }
@@ -132,31 +107,23 @@ fn rounded(value: f64) -> f64 {
     (value * 1e3).round() / 1e3
 }
 
-pub(crate) fn name(bench: Bench) -> String {
-    bench.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
-}
-
-fn in_own_process(who: Who, bench: Bench, tiny: bool) -> Outcome<Vec<Sample>> {
-    let mut command = Command::new(std::env::current_exe()?);
-    command.args(["measure", who.name(), &name(bench)]).args(tiny.then_some("--tiny"));
-    let output = command.stderr(Stdio::inherit()).output()?;
-    if !output.status.success() {
-        return Err(format!("ended with {}", output.status).into());
-    }
-    Ok(serde_json::from_slice(&output.stdout)?)
+/// What it is called on the command line and in the lines.
+pub(crate) fn name(value: impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::Bench;
+    use crate::side::Who;
 
-    fn rounds(sides: &[Who]) -> Rounds {
-        let scale = crate::bench::TINY;
-        Rounds { benches: Vec::new(), sides: sides.to_vec(), rounds: 3, tiny: true, scale }
+    fn rounds(sides: &[Who]) -> Rounds<Bench, Who> {
+        Rounds { benches: Vec::new(), sides: sides.to_vec(), ours: &[Who::Mobula], rounds: 3 }
     }
 
     fn said(who: Who, values: [f64; 3]) -> impl Iterator<Item = (Who, Sample)> {
-        let sample = |value| Sample { value, unit: Unit::Nanoseconds, actors: None };
+        let sample = |value| Sample::new(value, Unit::Nanoseconds);
         values.into_iter().map(move |value| (who, sample(value)))
     }
 
@@ -182,5 +149,14 @@ mod tests {
         let lines = rounds(&[Who::Mobula, Who::Actix]).lines(Bench::RestartPanic, &samples);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].ratio_to.is_empty());
+    }
+
+    #[test]
+    fn what_a_bench_adds_is_told_by_the_ratio_to_what_was_without_it() {
+        let beside = Sample { alone: Some(2.0), ..Sample::new(9.0, Unit::Microseconds) };
+        let rounds = rounds(&[Who::Mobula, Who::Tokio]);
+        let samples = [(Who::Mobula, beside.clone()), (Who::Tokio, beside)];
+        let lines = rounds.lines(Bench::RingHop, &samples);
+        assert!(lines.iter().all(|line| line.ratio_to == BTreeMap::from([("alone".into(), 4.5)])));
     }
 }

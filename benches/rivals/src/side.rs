@@ -15,6 +15,17 @@ use tokio::sync::Notify;
 /// Whatever went wrong ends the measurement.
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
+/// A side of the benches on one node. Its name is what the lines say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Who {
+    Mobula,
+    Tokio,
+    Ractor,
+    Kameo,
+    Actix,
+    Erlang,
+}
+
 /// How a supervised actor is made to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -103,6 +114,11 @@ pub(crate) trait Side {
 /// The runtime that every Rust side runs on.
 pub(crate) fn two_workers() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_time().build()
+}
+
+/// As many workers as there are cores to run on, as tokio does by default.
+pub(crate) fn a_worker_per_core() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
 /// A library's own future of an answer, with its error as ours.

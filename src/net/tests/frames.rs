@@ -74,7 +74,7 @@ fn decode(bytes: Vec<u8>, step: usize) -> Result<Vec<Message>, Violation> {
 }
 
 fn encode(messages: &[Message], step: usize) -> Vec<u8> {
-    let queue = Queue::new(usize::MAX, usize::MAX);
+    let queue = Queue::new(Lane::Call, usize::MAX, usize::MAX);
     for message in messages {
         queue.push(message.clone()).unwrap();
     }
@@ -229,6 +229,28 @@ fn an_own_frame_between_the_parts_of_a_message_does_no_harm() {
         [first(2, 1, b"ha"), raw(0, 5, FIRST | LAST, 0, 9, b""), frame(LAST, b"b")].concat();
     let message = Message { kind: 7, target: 1, head: "h".into(), payload: "ab".into() };
     assert_eq!(decode(bytes, 3), Ok(vec![message]));
+}
+
+#[test]
+fn only_messages_of_which_no_byte_was_written_come_back() {
+    // N-5, for messages whose frames lie in one batch, a large one behind them, and one that was
+    // pushed when the batch was under way.
+    let sent: Vec<Message> = [10, 20, 30, 100_000, 40].map(|bytes| message(9, bytes)).into();
+    let frames = encode(&sent[..2], usize::MAX).len();
+    for (written, back) in [(0, 0), (1, 1), (frames - 1, 2), (frames, 2), (frames + 1, 3)] {
+        let queue = Queue::new(Lane::Call, usize::MAX, usize::MAX);
+        sent[..4].iter().for_each(|message| queue.push(message.clone()).unwrap());
+        let mut writer = Writer::new(Lane::Call);
+        let mut pipe = Pipe { bytes: Vec::new(), step: 1 };
+        let mut context = Context::from_waker(Waker::noop());
+        let mut budget = written;
+        let polled = writer.poll(&mut pipe, Some(&queue), &mut budget, &mut context);
+        assert!(polled.is_pending() && pipe.bytes.len() == written);
+        queue.push(sent[4].clone()).unwrap();
+        let unwritten: Vec<Message> =
+            writer.into_unwritten().into_iter().chain(queue.drain()).collect();
+        assert_eq!(unwritten, sent[back..], "{written} bytes written");
+    }
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -2,7 +2,7 @@
 //! beside this program and starts one virtual machine per bench.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use clap::ValueEnum;
@@ -11,7 +11,10 @@ use crate::bench::{Bench, Sample, Scale};
 use crate::memory::available_bytes;
 use crate::side::Outcome;
 
-const SOURCE: &str = include_str!("../../erlang/rivals.erl");
+const SOURCES: [(&str, &str); 2] = [
+    ("rivals.erl", include_str!("../../erlang/rivals.erl")),
+    ("wire.erl", include_str!("../../erlang/wire.erl")),
+];
 /// What a process takes, generously: what would not fit is not tried.
 const PROCESS_BYTES: u64 = 3_500;
 
@@ -28,12 +31,19 @@ impl Erlang {
         let program = std::env::current_exe()?;
         let folder = program.parent().ok_or("this program lies in no folder")?.join("erlang");
         fs::create_dir_all(&folder)?;
-        fs::write(folder.join("rivals.erl"), SOURCE)?;
-        let compiled = Command::new("erlc").arg("rivals.erl").current_dir(&folder).status()?;
-        if !compiled.success() {
-            return Err("erlc refused rivals.erl".into());
+        for (name, source) in SOURCES {
+            fs::write(folder.join(name), source)?;
+            let compiled = Command::new("erlc").arg(name).current_dir(&folder).status()?;
+            if !compiled.success() {
+                return Err(format!("erlc refused {name}").into());
+            }
         }
         Ok(Some(Self(folder)))
+    }
+
+    /// Where the compiled benches lie.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.0
     }
 
     pub(crate) fn measure(&self, bench: Bench, scale: &Scale) -> Outcome<Vec<Sample>> {

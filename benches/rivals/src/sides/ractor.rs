@@ -15,6 +15,8 @@ pub(crate) enum Msg {
     Get(RpcReplyPort<u64>),
 }
 
+impl ractor::Message for Msg {}
+
 type Done = Result<(), ActorProcessingErr>;
 
 fn ask(target: &ActorRef<Msg>) -> OneshotReceiver<u64> {
@@ -130,6 +132,8 @@ pub(crate) enum VictimMsg {
     Fail(Fault),
     Get(RpcReplyPort<u64>),
 }
+
+impl ractor::Message for VictimMsg {}
 
 struct Victim;
 
