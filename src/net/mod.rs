@@ -62,7 +62,8 @@ use link::End;
 pub use allowlist::{Allowlist, AllowlistError, parse_key};
 pub use certificate::{Certificate, CertificateError};
 pub use cluster_key::{ClusterId, ClusterKey};
-pub use frame::Violation;
+pub use frame::{Violation, may_skip};
+pub use hello::Terms;
 pub use hub::Counts;
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
@@ -86,6 +87,9 @@ pub struct NetConfig {
     pub listen: Option<String>,
     /// The bounds.
     pub limits: Limits,
+    /// The features of what lies above this room, a bit each; [`Link::terms`] says which of them the
+    /// peer has too. None by default.
+    pub features: u64,
     versions: RangeInclusive<u16>,
 }
 
@@ -95,7 +99,15 @@ impl NetConfig {
     pub fn new(identity: Identity, boot: u64, membership: impl Into<Membership>) -> Self {
         let membership = membership.into();
         let versions = hello::VERSIONS;
-        Self { identity, boot, membership, listen: None, limits: Limits::default(), versions }
+        Self {
+            identity,
+            boot,
+            membership,
+            listen: None,
+            limits: Limits::default(),
+            features: 0,
+            versions,
+        }
     }
 }
 

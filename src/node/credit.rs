@@ -12,6 +12,7 @@
 //! - **Q-3** Credit lines to and from a node end with the connection to it, on both sides.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::id::{ActorId, NodeId};
@@ -32,9 +33,19 @@ pub(super) struct Spending(Mutex<HashMap<NodeId, HashMap<ActorId, Arc<Purse>>>>)
 pub(super) struct Purse {
     left: Mutex<u32>,
     more: Notify,
+    /// The actor's node has said that the shape of its protocol fits.
+    understood: AtomicBool,
 }
 
 impl Purse {
+    pub(super) fn is_understood(&self) -> bool {
+        self.understood.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn understood(&self) {
+        self.understood.store(true, Ordering::Relaxed);
+    }
+
     /// Takes credit for one message, if there is any.
     pub(super) fn spend(&self) -> bool {
         let mut left = self.left();
@@ -77,7 +88,11 @@ impl Spending {
         if actors.len() >= CREDIT_LINES_MAX {
             return None;
         }
-        let purse = Arc::new(Purse { left: Mutex::new(CREDIT_START), more: Notify::new() });
+        let purse = Arc::new(Purse {
+            left: Mutex::new(CREDIT_START),
+            more: Notify::new(),
+            understood: AtomicBool::new(false),
+        });
         actors.insert(actor, purse.clone());
         Some(purse)
     }

@@ -18,8 +18,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::Node;
 use super::cluster::{Cluster, service_id};
 use super::frames::{
-    self, CREDIT, CreditHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts,
-    REPLY, ReplyHead,
+    self, CREDIT, CreditHead, FITS, FitsHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE,
+    MessageHead, Parts, REPLY, ReplyHead, SHAPE, ShapeHead,
 };
 use super::inbound::Door;
 use super::service::{NodeMsg, StartOrder};
@@ -243,6 +243,8 @@ fn bare_frames(actor: ActorId, node: NodeId) -> Vec<Message> {
         frames::bare(CREDIT, &CreditHead { actor, messages: 9 }),
         frames::bare(GONE, &GoneHead { actor }),
         frames::bare(HANDED, &HandedHead { number: 1, to: node }),
+        frames::bare(SHAPE, &ShapeHead { number: 1, name: "test.target/1".into() }),
+        frames::bare(FITS, &FitsHead { number: 1, misfit: Some("why".into()) }),
     ]
 }
 
@@ -311,7 +313,10 @@ fn damage(message: &mut Message, other: &Message, rng: &mut Rng) {
         5 => drop(vec.splice(at.., others.iter().copied().skip(at))),
         6 => vec.extend_from_slice(others),
         // Gossip has a test of its own, whose addresses nobody dials.
-        _ => message.kind = [0, MESSAGE, REPLY, CREDIT, GONE, HANDED, 255][rng.below(7) as usize],
+        _ => {
+            message.kind =
+                [0, MESSAGE, REPLY, CREDIT, GONE, HANDED, SHAPE, FITS][rng.below(8) as usize]
+        }
     }
     if in_head {
         message.head = vec.into();
@@ -332,8 +337,8 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
     let with = |rest: &[&[u8]]| [&to[..], &rest.concat()].concat();
     let mut vectors: Vec<(u8, Vec<u8>, &'static [u8])> = vec![
         (0, vec![], b""),
-        (7, vec![], b""),
-        (255, vec![0; 40], b"text"),
+        (9, vec![], b""),
+        (127, vec![0; 40], b"text"),
         (MESSAGE, vec![], b""),
         (MESSAGE, ENDLESS.to_vec(), b""),
         (MESSAGE, BEYOND.to_vec(), b""),
@@ -382,6 +387,26 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
         (HANDED, [&[1][..], &[9; 31]].concat(), b""),
         (HANDED, [&[1][..], &[9; 32]].concat(), b""),
         (HANDED, [&[1][..], &[9; 32], &ENDLESS].concat(), b""),
+        // What carries nothing but its head, with more.
+        (CREDIT, vec![1, 2, 3, 0], b""),
+        (CREDIT, vec![1, 2, 3], b"abc"),
+        (GONE, vec![1, 2, 0], b""),
+        (GONE, vec![1, 2], b"abc"),
+        (HANDED, [&[1][..], &[9; 32], &[1, 0]].concat(), b""),
+        (HANDED, [&[1][..], &[9; 32], &[1]].concat(), b"abc"),
+        (REPLY, vec![1, 1, 1, 1, 0, 0, 9], b""),
+        (REPLY, vec![1, 1, 1, 1, 0, 0], b"abc"),
+        // Number 0, a name that does not end, a number beyond 32 bits; a text of no text.
+        (SHAPE, vec![], b""),
+        (SHAPE, vec![0, 1, b'n'], b""),
+        (SHAPE, vec![1, 9, b'n'], b""),
+        (SHAPE, [&BEYOND[..], &[1, b'n']].concat(), b""),
+        (SHAPE, vec![1, 1, b'n', 0], b""),
+        (FITS, vec![1], b""),
+        (FITS, vec![1, 2], b""),
+        (FITS, vec![1, 1, 1, 0xff], b""),
+        (FITS, vec![1, 0, 0], b""),
+        (FITS, vec![1, 0], b"abc"),
     ];
     let cut = frames::bare(HANDED, &HandedHead { number: 300, to: stranger(3) }).head;
     vectors.extend((0..cut.len()).map(|at| (HANDED, cut[..at].to_vec(), &b""[..])));

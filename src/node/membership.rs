@@ -276,11 +276,13 @@ impl Cluster {
         self.routes().node_is_gone(node);
         self.spending.end(node);
         self.granting.end(node);
+        self.shapes.end(node);
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);
         self.watched.node_is_gone(node);
         self.registrar.node_is_gone(node);
         self.directory.node_is_gone(node);
+        self.groups_node_is_gone(node);
         self.home_is_dead(node);
         self.children_node_is_dead(node);
     }

@@ -186,6 +186,13 @@ impl Cluster {
             Ok(purse) => purse,
             Err(why) => return Err((outgoing, why)),
         };
+        let number = match self.introduce(&link, lane, outgoing.schema, purse.as_deref()) {
+            Ok(number) => number,
+            Err(why) => {
+                purse.inspect(|purse| purse.add(1));
+                return Err((outgoing, why));
+            }
+        };
         // A call is entered as sent before it is, so that its answer finds it.
         for call in outgoing.calls.iter().filter(|call| call.origin == self.id) {
             self.calls.sent(call.number, node);
@@ -195,7 +202,8 @@ impl Cluster {
             u64::try_from(rest).unwrap_or(u64::MAX)
         });
         let head = MessageHead::new(to.actor, epoch, rest_us, self.id, &outgoing);
-        let frame = frames::frame(MESSAGE, &head, &mut outgoing);
+        let mut frame = frames::frame(MESSAGE, &head, &mut outgoing);
+        frame.target = number;
         match link.push(lane, frame) {
             Ok(()) => {
                 outgoing.sent();

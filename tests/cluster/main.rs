@@ -5,6 +5,7 @@
 mod calls;
 mod deaths;
 mod flow;
+mod groups;
 #[cfg(feature = "ractor")]
 mod guests;
 mod inspections;
@@ -18,3 +19,4 @@ mod puppet;
 mod remote;
 mod strangers;
 mod support;
+mod versions;

@@ -179,7 +179,13 @@ proptest! {
     ) {
         let key = ClusterKey::generate();
         let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
-        let hello = Hello { versions: 1..=1, class: Class::Control, boot: 7, address: "/ip4".into() };
+        let hello = Hello {
+            versions: 1..=1,
+            features: 0,
+            class: Class::Control,
+            boot: 7,
+            address: "/ip4".into(),
+        };
         for (bytes, signed) in
             [(certificate.signed().to_vec(), true), (hello.encode().to_vec(), false)]
         {
