@@ -48,7 +48,7 @@ mod rate;
 mod revocations;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc};
 

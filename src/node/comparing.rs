@@ -32,7 +32,9 @@ impl Cluster {
         match self.shapes.introduce(link.node(), &own, again, say) {
             Ok(Standing::Said) => Ok(own.number.into()),
             Ok(Standing::Fits) => {
-                purse.inspect(|purse| purse.understood());
+                if let Some(purse) = purse {
+                    purse.understood();
+                }
                 Ok(0)
             }
             Ok(Standing::Misfits(why)) => Err(Why::Incompatible(why)),

@@ -223,6 +223,9 @@ fn join(mut parts: Vec<Bytes>) -> Bytes {
 }
 
 #[cfg(test)]
+mod corpus;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

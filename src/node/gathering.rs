@@ -228,10 +228,10 @@ impl Cluster {
     fn heard_groups(&self, node: NodeId, news: News) -> bool {
         let more = news.more;
         let mut heard = self.gathering.heard();
-        let changes = if self.membership.is_gone(node) {
-            None
-        } else {
-            heard.known.entry(node).or_default().hear(news)
+        // Nothing is kept for nodes that are not there; of one that comes it is asked then.
+        let changes = match self.membership.is_living(node) {
+            true => heard.known.entry(node).or_default().hear(news),
+            false => None,
         };
         let Some(changes) = changes else {
             heard.asking.remove(&node);

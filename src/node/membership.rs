@@ -242,6 +242,7 @@ impl Cluster {
         match event {
             Event::Alive { key, boot, address } => {
                 let node = NodeId { key, boot };
+                self.hear_groups(node);
                 if self.link(node).is_none() && !address.is_empty() {
                     // A dial that is not made now is made again by `keep_connected`.
                     let _ = self.dial(key, &address);

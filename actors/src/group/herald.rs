@@ -14,7 +14,7 @@ use crate::group::watch::Watcher;
 use crate::group::{Group, GroupError, Member, Shared};
 use crate::id::{ActorId, NodeId};
 use crate::reference::ActorRef;
-use crate::wire::{Outgoing, Protocol, Schema, decode, encode_message};
+use crate::wire::{Outgoing, PAYLOADS_PER_MESSAGE_MAX, Protocol, Schema, decode, encode_message};
 
 /// Nodes, beside one's own, up to which a message to all members goes to each member.
 const DIRECT_NODES_MAX: usize = 8;
@@ -136,7 +136,10 @@ impl<M: Send + 'static> Tie<M> {
         }
         // What cannot be encoded, or must be answered, is refused or sent member by member.
         let mut outgoing = (self.encode)(&self.carrier, &message()).ok()?;
-        if !outgoing.calls.is_empty() || outgoing.len() > SPREAD_BYTES_MAX {
+        // The message itself travels as one payload more.
+        let fits = outgoing.len() <= SPREAD_BYTES_MAX
+            && outgoing.payloads.len() < PAYLOADS_PER_MESSAGE_MAX;
+        if !outgoing.calls.is_empty() || !fits {
             return None;
         }
         let (head, payloads) =

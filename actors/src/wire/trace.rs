@@ -688,7 +688,8 @@ mod tests {
 
     #[derive(Deserialize)]
     #[expect(dead_code, reason = "only its shape is looked at")]
-    struct Huge([[[[[Kind; 16]; 16]; 16]; 16]; 16]);
+    struct Huge(Many<Many<Many<Many<u8>>>>);
+    type Many<T> = Box<(T, T, T, T, T, T, T, T, T, T, T, T, T, T, T, T)>;
 
     /// TC-2.
     #[test]
