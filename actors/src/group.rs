@@ -232,7 +232,8 @@ impl<M: Send + 'static> State<M> {
         self.members.iter().find(|member| member.actor.id() == id)
     }
 
-    /// Notes that `actor` joined on the node `by`, for this node under `token`. Returns the watchers to be woken.
+    /// Notes that `actor` joined on the node `by`, if that is this one under `token`. Returns the
+    /// watchers to be woken.
     fn add(&mut self, actor: &ActorRef<M>, by: NodeId, token: Option<Arc<()>>) -> Vec<Watcher<M>> {
         let id = actor.id();
         let members = Arc::make_mut(&mut self.members);

@@ -414,6 +414,17 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_of_a_later_version_is_skipped_if_it_may_be_and_ends_the_connection_if_not() {
+    let mut scene = Scene::new().await;
+    let frame = |kind| Message { kind, target: 0, head: vec![9; 40].into(), payload: Bytes::new() };
+    scene.give(stranger(1), frame(0x80 | FITS));
+    assert_eq!(scene.node.counts().violations, 0);
+    scene.give(stranger(1), frame(FITS + 1));
+    assert_eq!(scene.node.counts().violations, 1);
+    scene.lives().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn heads_that_are_none_are_violations_and_nothing_else() {
     // I-1: nothing is delivered to the target that waits for what it is sent.
     let mut scene = Scene::new().await;

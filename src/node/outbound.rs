@@ -189,7 +189,9 @@ impl Cluster {
         let number = match self.introduce(&link, lane, outgoing.schema, purse.as_deref()) {
             Ok(number) => number,
             Err(why) => {
-                purse.inspect(|purse| purse.add(1));
+                if let Some(purse) = purse {
+                    purse.add(1);
+                }
                 return Err((outgoing, why));
             }
         };

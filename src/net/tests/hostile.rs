@@ -130,10 +130,10 @@ fn texts_that_are_none_are_refused() {
 fn hellos_that_are_none_are_violations() {
     // N-2
     let head = |low: u16, high: u16, class: u8| {
-        [&low.to_le_bytes()[..], &high.to_le_bytes(), &[class], &[0; 8]].concat()
+        [&low.to_le_bytes()[..], &high.to_le_bytes(), &[0; 8], &[class], &[0; 8]].concat()
     };
     let with = |address: &[u8]| [&head(1, 1, 0)[..], address].concat();
-    let mut vectors: Vec<Vec<u8>> = (0..13).map(|cut| head(1, 1, 0)[..cut].to_vec()).collect();
+    let mut vectors: Vec<Vec<u8>> = (0..21).map(|cut| head(1, 1, 0)[..cut].to_vec()).collect();
     vectors.extend((2..=20).map(|class| head(1, 1, class)));
     vectors.extend([
         head(2, 1, 0),

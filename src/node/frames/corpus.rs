@@ -44,7 +44,7 @@ fn messages() -> Vec<(&'static str, Lane, Message)> {
     };
     let pattern = |bytes: usize| (0..bytes).map(|at| at as u8).collect::<Vec<u8>>();
     let whole = message(&head(true, &[10_000]), 0, b"", pattern(10_000));
-    let cut = message(&head(false, &[150_000]), 0, b"body", pattern(150_000));
+    let cut = message(&head(false, &[70_000]), 0, b"body", pattern(70_000));
     vec![
         ("message-cast", Lane::Call, message(&head(false, &[]), 0, b"body", vec![])),
         ("message-call", Lane::Call, message(&call, 5, b"body", b"abcde".to_vec())),
