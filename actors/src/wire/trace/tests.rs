@@ -22,7 +22,7 @@ fn places(shape: &Shape, what: What) -> Vec<String> {
 #[derive(Serialize, Deserialize)]
 struct Point {
     x: u16,
-    y: Option<Box<Kind>>,
+    y: Option<Box<bool>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -75,7 +75,8 @@ mod other {
 fn every_variant_field_and_answer_is_seen() {
     let shape = shape::<Msg>();
     assert_eq!(shape, self::shape::<Msg>());
-    assert_eq!(places(&shape, What::Unknown), Vec::<String>::new(), "{:?}", shape.nodes());
+    // What a stream grants are rights to answer with more of the same: that has no end.
+    assert_eq!(places(&shape, What::Unknown).len(), 1, "{:?}", shape.nodes());
     for variant in ["Go", "Ask", "Refer", "Stream", "Bytes", "One", "Two", "Three", "Ok", "Err"] {
         assert!(places(&shape, What::Variant).contains(&variant.to_owned()), "{variant}");
     }
