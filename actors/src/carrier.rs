@@ -191,7 +191,7 @@ pub trait Inbound: Send + Sync + 'static {
         extra: usize,
     ) -> Result<(), Why>;
     /// Its protocol.
-    fn schema(&self) -> Schema;
+    fn schema(&self) -> &'static Schema;
     /// The actor behind it.
     fn control(&self) -> Arc<dyn crate::cell::Control>;
     /// For the typed fast path on the same node.

@@ -277,7 +277,7 @@ impl<M: Protocol> Inbound for Exported<M> {
         })
     }
 
-    fn schema(&self) -> Schema {
+    fn schema(&self) -> &'static Schema {
         Schema::of::<M>()
     }
 

@@ -96,7 +96,6 @@ macro_rules! protocol {
 }
 
 /// A protocol as two nodes compare it.
-#[derive(Clone, Copy)]
 pub struct Schema {
     name: &'static str,
     message: TypeId,
@@ -106,8 +105,8 @@ pub struct Schema {
 impl Schema {
     /// That of `M`.
     #[must_use]
-    pub fn of<M: Protocol>() -> Self {
-        Self { name: M::NAME, message: TypeId::of::<M>(), trace: Shape::of::<M> }
+    pub const fn of<M: Protocol>() -> &'static Self {
+        const { &Self { name: M::NAME, message: TypeId::of::<M>(), trace: Shape::of::<M> } }
     }
 
     /// The name and version of the protocol.
@@ -166,7 +165,7 @@ pub struct Outgoing {
     /// sender's node `Rejected`, and those of other nodes `Unknown`: they were handed on (W-3).
     pub calls: Vec<CallId>,
     /// The protocol of a message to an actor; `None` for answers and arguments.
-    pub schema: Option<Schema>,
+    pub schema: Option<&'static Schema>,
     lent: Loans,
 }
 

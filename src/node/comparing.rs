@@ -18,7 +18,7 @@ impl Cluster {
         &self,
         link: &Link,
         lane: Lane,
-        schema: Option<Schema>,
+        schema: Option<&Schema>,
         purse: Option<&Purse>,
     ) -> Result<u64, Why> {
         let Some(schema) = schema else { return Ok(0) };
@@ -44,7 +44,7 @@ impl Cluster {
     }
 
     /// Whether `node` has said that the shape of a protocol of this node fits.
-    pub(super) fn fits(&self, node: NodeId, schema: Schema) -> bool {
+    pub(super) fn fits(&self, node: NodeId, schema: &Schema) -> bool {
         self.shapes.fits(node, &self.shapes.own(schema, &self.system))
     }
 

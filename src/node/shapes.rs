@@ -92,7 +92,7 @@ pub(super) struct Judged {
 
 impl Shapes {
     /// What this node knows of one of its protocols.
-    pub(super) fn own(&self, schema: Schema, engine: &Engine) -> Arc<Own> {
+    pub(super) fn own(&self, schema: &Schema, engine: &Engine) -> Arc<Own> {
         if let Some(own) = self.table().own.get(&schema.message()) {
             return own.clone();
         }

@@ -51,7 +51,7 @@ pub struct Spread {
     /// The group's name.
     pub group: String,
     /// What the members understand.
-    pub schema: Schema,
+    pub schema: &'static Schema,
     /// The message in postcard.
     pub head: Vec<u8>,
     /// Its payloads.
@@ -63,7 +63,7 @@ pub struct Spread {
 /// The group on this node, as its node sees it.
 pub trait Replica: Send + Sync + 'static {
     /// What its members understand.
-    fn schema(&self) -> Schema;
+    fn schema(&self) -> &'static Schema;
 
     /// Another node says that an actor has joined on it.
     fn enter(&self, by: NodeId, member: Address);
@@ -80,7 +80,7 @@ pub trait Replica: Send + Sync + 'static {
 pub(super) struct Tie<M> {
     pub(super) herald: Arc<dyn Herald>,
     carrier: Arc<dyn Carrier>,
-    schema: Schema,
+    schema: &'static Schema,
     encode: fn(&Arc<dyn Carrier>, &M) -> Result<Outgoing, Why>,
     address: fn(&ActorRef<M>, &Arc<dyn Carrier>) -> Option<Address>,
 }
@@ -154,7 +154,7 @@ impl<M: Send + 'static> Tie<M> {
 }
 
 impl<M: Protocol> Replica for Shared<M> {
-    fn schema(&self) -> Schema {
+    fn schema(&self) -> &'static Schema {
         Schema::of::<M>()
     }
 

@@ -29,7 +29,7 @@ struct Point {
 enum Kind {
     One,
     Two(String, char),
-    Three { deep: Vec<BTreeMap<u8, Point>>, all: [u64; 32] },
+    Three { deep: Vec<BTreeMap<u8, Point>>, all: Box<[u64; 32]> },
 }
 
 #[derive(Serialize, Deserialize)]

@@ -52,7 +52,7 @@ impl<'t> Walker<'t> {
     }
 
     /// Reads one element, if there is something to be seen in it, else none.
-    fn elements<'de, T>(self, read: impl FnOnce(Parts<'_>) -> Seen<T>) -> Seen<T> {
+    fn elements<T>(self, read: impl FnOnce(Parts<'_>) -> Seen<T>) -> Seen<T> {
         let Walker { trace, at } = self;
         let parts = trace.places[at].parts.clone();
         let unseen = parts.iter().copied().find(|&part| !trace.is_complete(part));
