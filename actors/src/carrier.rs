@@ -18,7 +18,7 @@ use crate::engine::Engine;
 use crate::error::{CallError, Why};
 use crate::exit::{Down, Exit};
 use crate::id::{ActorId, Epoch, NodeId};
-use crate::wire::{CallId, Outgoing};
+use crate::wire::{CallId, Outgoing, Schema};
 
 /// A boxed future that owns what it needs.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -190,8 +190,8 @@ pub trait Inbound: Send + Sync + 'static {
         inbox: Inbox<'_>,
         extra: usize,
     ) -> Result<(), Why>;
-    /// The name of its protocol.
-    fn protocol(&self) -> &'static str;
+    /// Its protocol.
+    fn schema(&self) -> &'static Schema;
     /// The actor behind it.
     fn control(&self) -> Arc<dyn crate::cell::Control>;
     /// For the typed fast path on the same node.

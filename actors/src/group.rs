@@ -1,13 +1,16 @@
-//! Process groups of one node: actors that stand for each other, under a name.
+//! Process groups: actors that stand for each other, under a name, on one node or on many.
 //!
 //! Invariants:
 //! - **PG-1** A member is the present run of an actor: it leaves when that run ends.
 //! - **PG-2** A watcher hears of every change to the members it knows, in as many notices as it
 //!   takes: what comes and goes between two notices is in neither.
 //! - **PG-3** No code of the user runs under a lock of the group.
+//! - **PG-4** An actor is a member as long as it is on some node on which it joined, and stands in
+//!   the group once, however many these are.
 
 mod balance;
 mod calls;
+mod herald;
 mod watch;
 
 use std::any::Any;
@@ -23,9 +26,11 @@ use crate::engine::Engine;
 use crate::error::NameError;
 pub use crate::group::balance::{Balance, ByKey, LeastLoaded, Members, RoundRobin};
 pub use crate::group::calls::CallAll;
+use crate::group::herald::Tie;
+pub use crate::group::herald::{Herald, Replica, Spread};
 pub use crate::group::watch::GroupChange;
 use crate::group::watch::Watcher;
-use crate::id::ActorId;
+use crate::id::{ActorId, NodeId, PeerKey};
 use crate::reference::{ActorRef, Route};
 
 /// Members one group may have.
@@ -41,6 +46,9 @@ pub enum GroupError {
     /// The actor has no run.
     #[error("the actor that was to join has ended")]
     Ended,
+    /// The node has announced as many members as it may.
+    #[error("this node has as many members in the groups of the cluster as it may have")]
+    TooMany,
     /// A group cannot be a member of a group.
     #[error("a group's address is no actor; let its members join")]
     Group,
@@ -57,7 +65,12 @@ struct Shared<M> {
     /// Where messages go that find no member.
     nowhere: Arc<Cell<M>>,
     state: RwLock<State<M>>,
+    /// For a group with members on many nodes.
+    tie: Option<Tie<M>>,
 }
+
+/// Stands for the node where there is no other.
+const HERE: NodeId = NodeId { key: PeerKey([0; 32]), boot: 0 };
 
 struct State<M> {
     members: Arc<Vec<Member<M>>>,
@@ -66,19 +79,31 @@ struct State<M> {
 
 struct Member<M> {
     actor: ActorRef<M>,
-    /// Tells the monitor that it still matters.
+    /// The nodes on which it joined, in order.
+    by: Vec<NodeId>,
+    /// Tells the monitor of this node that it still matters.
     token: Arc<()>,
+}
+
+impl<M> Member<M> {
+    /// The one node that answers for it.
+    fn owner(&self) -> Option<NodeId> {
+        self.by.first().copied()
+    }
 }
 
 impl<M> Clone for Member<M> {
     fn clone(&self) -> Self {
-        Self { actor: self.actor.clone(), token: self.token.clone() }
+        Self { actor: self.actor.clone(), by: self.by.clone(), token: self.token.clone() }
     }
 }
 
-/// The groups of an engine, by name.
+/// The groups of an engine, by name: its own, and those of the whole cluster.
 #[derive(Default)]
-pub(crate) struct Groups(HashMap<String, Box<dyn Listed>>);
+pub(crate) struct Groups {
+    here: HashMap<String, Box<dyn Listed>>,
+    shared: HashMap<String, Box<dyn Listed>>,
+}
 
 /// A group as its engine knows it: by name, and not kept alive by that.
 trait Listed: Send + Sync {
@@ -97,21 +122,30 @@ impl<M: Send + 'static> Listed for Weak<Shared<M>> {
 }
 
 impl Engine {
-    /// The group with this name; a new one, without members, if there is none.
+    /// The group of this engine with this name; a new one, without members, if there is none.
     ///
     /// # Errors
     /// [`NameError::OtherProtocol`] if the group takes other messages.
     pub fn group<M: Send + 'static>(&self, name: &str) -> Result<Group<M>, NameError> {
+        self.group_with(name, None)
+    }
+
+    fn group_with<M: Send + 'static>(
+        &self,
+        name: &str,
+        tie: Option<Tie<M>>,
+    ) -> Result<Group<M>, NameError> {
         let mut groups = self.groups().lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(listed) = groups.0.get(name).filter(|listed| listed.is_alive()) {
+        let groups = if tie.is_some() { &mut groups.shared } else { &mut groups.here };
+        if let Some(listed) = groups.get(name).filter(|listed| listed.is_alive()) {
             let shared = listed.as_any().downcast_ref::<Weak<Shared<M>>>();
             let shared = shared.ok_or_else(|| NameError::OtherProtocol(name.into()))?;
             if let Some(shared) = shared.upgrade() {
                 return Ok(Group(shared));
             }
         }
-        if groups.0.len() == groups.0.capacity() {
-            groups.0.retain(|_, listed| listed.is_alive());
+        if groups.len() == groups.capacity() {
+            groups.retain(|_, listed| listed.is_alive());
         }
         let id = self.next_id();
         let shared = Arc::new(Shared {
@@ -120,8 +154,9 @@ impl Engine {
             id,
             nowhere: Cell::ended(self.clone(), id),
             state: RwLock::new(State { members: Arc::default(), watchers: Vec::new() }),
+            tie,
         });
-        groups.0.insert(name.to_owned(), Box::new(Arc::downgrade(&shared)));
+        groups.insert(name.to_owned(), Box::new(Arc::downgrade(&shared)));
         Ok(Group(shared))
     }
 }
@@ -141,32 +176,38 @@ impl<M: Send + 'static> Group<M> {
         if matches!(actor.0, Route::Via(_)) {
             return Err(GroupError::Group);
         }
-        let (id, token) = (actor.id(), Arc::new(()));
+        let (id, me, token) = (actor.id(), self.0.me(), Arc::new(()));
         let member = Arc::downgrade(&token);
+        // Other nodes are told how to reach it.
+        let address = self.0.tie.as_ref().and_then(|tie| tie.address(actor));
         let idle = {
             let mut state = self.0.state();
-            if state.has(id) {
-                return Ok(());
+            match state.member(id) {
+                Some(member) if member.by.contains(&me) => return Ok(()),
+                None if state.members.len() >= GROUP_MEMBERS_MAX => return Err(GroupError::Full),
+                _ => {}
             }
-            if state.members.len() >= GROUP_MEMBERS_MAX {
-                return Err(GroupError::Full);
+            if let (Some(tie), Some(address)) = (&self.0.tie, address) {
+                tie.joined(&self.0.name, address)?;
             }
-            Arc::make_mut(&mut state.members).push(Member { actor: actor.clone(), token });
-            state.note(|watcher| watcher.joined(actor))
+            state.add(actor, me, Some(token))
         };
         idle.iter().for_each(Watcher::wake);
         let (group, token) = (self.clone(), member.clone());
-        let on_down = Box::new(move |_| group.remove(id, token.upgrade().as_ref()));
+        let on_down = Box::new(move |_| {
+            if let Some(token) = token.upgrade() {
+                group.0.take(id, me, |member| Arc::ptr_eq(&token, &member.token));
+            }
+        });
         actor.watch(Monitor { on_down, watcher: Some(member) });
         // One that had ended already has left again by now.
-        if self.0.state().has(id) { Ok(()) } else { Err(GroupError::Ended) }
+        let joined = self.0.state().member(id).is_some_and(|member| member.by.contains(&me));
+        if joined { Ok(()) } else { Err(GroupError::Ended) }
     }
 
-    /// Ends the membership of `actor`, if it has one.
+    /// Ends the membership that `actor` has by this node, if it has one.
     pub fn leave(&self, actor: &ActorRef<M>) {
-        let members = self.0.members();
-        let member = members.iter().find(|member| member.actor == *actor);
-        self.remove(actor.id(), member.map(|member| &member.token));
+        self.0.take(actor.id(), self.0.me(), |_| true);
     }
 
     /// The members now, in the order in which they joined.
@@ -184,27 +225,48 @@ impl<M: Send + 'static> Group<M> {
     pub fn balance(&self, how: impl Balance<M>) -> ActorRef<M> {
         ActorRef(Route::Via(balance::router(self, how)))
     }
-
-    /// Removes the member `id`, if `token` is its membership's.
-    fn remove(&self, id: ActorId, token: Option<&Arc<()>>) {
-        let is_meant = |member: &Member<M>| {
-            member.actor.id() == id && token.is_some_and(|one| Arc::ptr_eq(one, &member.token))
-        };
-        let (gone, idle) = {
-            let mut state = self.0.state();
-            let Some(place) = state.members.iter().position(is_meant) else { return };
-            let gone = Arc::make_mut(&mut state.members).remove(place);
-            let idle = state.note(|watcher| watcher.left(&gone.actor));
-            (gone, idle)
-        };
-        idle.iter().for_each(Watcher::wake);
-        drop(gone);
-    }
 }
 
 impl<M: Send + 'static> State<M> {
-    fn has(&self, id: ActorId) -> bool {
-        self.members.iter().any(|member| member.actor.id() == id)
+    fn member(&self, id: ActorId) -> Option<&Member<M>> {
+        self.members.iter().find(|member| member.actor.id() == id)
+    }
+
+    /// Notes that `actor` joined on the node `by`, if that is this one under `token`. Returns the
+    /// watchers to be woken.
+    fn add(&mut self, actor: &ActorRef<M>, by: NodeId, token: Option<Arc<()>>) -> Vec<Watcher<M>> {
+        let id = actor.id();
+        let members = Arc::make_mut(&mut self.members);
+        if let Some(member) = members.iter_mut().find(|member| member.actor.id() == id) {
+            if let Err(place) = member.by.binary_search(&by) {
+                member.by.insert(place, by);
+                member.token = token.unwrap_or_else(|| member.token.clone());
+            }
+            return Vec::new();
+        }
+        let token = token.unwrap_or_default();
+        members.push(Member { actor: actor.clone(), by: vec![by], token });
+        self.note(|watcher| watcher.joined(actor))
+    }
+
+    /// Notes that the member `id` left the node `by`, if it is the one meant. Returns it when it is
+    /// a member no more, and the watchers to be woken; `None` if nothing has changed.
+    fn take(
+        &mut self,
+        id: ActorId,
+        by: NodeId,
+        is_meant: impl Fn(&Member<M>) -> bool,
+    ) -> Option<(Option<Member<M>>, Vec<Watcher<M>>)> {
+        let meant = |member: &Member<M>| member.actor.id() == id && member.by.contains(&by);
+        let place = self.members.iter().position(|member| meant(member) && is_meant(member))?;
+        let members = Arc::make_mut(&mut self.members);
+        members[place].by.retain(|node| *node != by);
+        if !members[place].by.is_empty() {
+            return Some((None, Vec::new()));
+        }
+        let gone = members.remove(place);
+        let idle = self.note(|watcher| watcher.left(&gone.actor));
+        Some((Some(gone), idle))
     }
 
     /// Notes a change for every watcher that still listens, and returns those to be woken.
@@ -219,9 +281,29 @@ impl<M> Shared<M> {
         self.state.read().unwrap_or_else(PoisonError::into_inner).members.clone()
     }
 
+    /// How this node is named in the group.
+    fn me(&self) -> NodeId {
+        self.tie.as_ref().map_or(HERE, |tie| tie.herald.node())
+    }
+
     fn state(&self) -> RwLockWriteGuard<'_, State<M>> {
         // No code of the user runs under this lock, so a poisoned one still holds whole data.
         self.state.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<M: Send + 'static> Shared<M> {
+    fn take(&self, id: ActorId, by: NodeId, is_meant: impl Fn(&Member<M>) -> bool) {
+        let (gone, idle) = {
+            let mut state = self.state();
+            let Some(taken) = state.take(id, by, is_meant) else { return };
+            if let Some(tie) = self.tie.as_ref().filter(|tie| tie.herald.node() == by) {
+                tie.herald.left(&self.name, id);
+            }
+            taken
+        };
+        idle.iter().for_each(Watcher::wake);
+        drop(gone);
     }
 }
 

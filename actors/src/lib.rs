@@ -77,7 +77,8 @@ pub use error::{CallError, Lost, NameError, Rejected, SpawnError, Why};
 pub use exit::{Down, Exit, Fault};
 pub use fill::Fill;
 pub use group::{
-    Balance, ByKey, CallAll, Group, GroupChange, GroupError, LeastLoaded, Members, RoundRobin,
+    Balance, ByKey, CallAll, Group, GroupChange, GroupError, Herald, LeastLoaded, Members, Replica,
+    RoundRobin, Spread,
 };
 pub use inspect::{Actors, Inspection, RunState};
 pub use reference::{ActorRef, DEADLINE_DEFAULT, DEADLINE_MAX};
@@ -102,5 +103,5 @@ pub mod limits {
     pub use crate::stream::STREAM_ITEMS;
     pub use crate::timer::PERIOD_MIN;
     pub use crate::watchdog::HANDLER_LIMIT_MIN;
-    pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX};
+    pub use crate::wire::{PAYLOADS_PER_MESSAGE_MAX, REPLIES_PER_MESSAGE_MAX, SHAPE_BYTES_MAX};
 }

@@ -8,10 +8,11 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde::de::Error as _;
+use serde::de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::call::Call;
@@ -23,7 +24,10 @@ use crate::exit::Exit;
 use crate::id::ActorId;
 use crate::reply::Reply;
 use crate::send::SendMessage;
-use crate::wire::{Outgoing, Protocol, decode_for, encode, with_decoding, with_encoding};
+use crate::wire::{
+    ACTOR_REF, Outgoing, Protocol, Schema, decode_for, encode_message, made_up_reference,
+    with_decoding, with_encoding,
+};
 
 /// The address of an actor that understands `M`: cheap to clone, and the same type wherever the
 /// actor lives.
@@ -205,7 +209,12 @@ impl<M: Protocol> ActorRef<M> {
     #[must_use]
     pub fn at(engine: &crate::engine::Engine, carrier: Arc<dyn Carrier>, address: Address) -> Self {
         let engine = engine.clone();
-        Self(Route::There(Arc::new(Remote { address, carrier, engine, encode: encode::<M> })))
+        Self(Route::There(Arc::new(Remote {
+            address,
+            carrier,
+            engine,
+            encode: encode_message::<M>,
+        })))
     }
 
     /// Where the actor is, for a directory: from here on other nodes can reach it. `None` for the
@@ -257,7 +266,7 @@ impl<M: Protocol> Inbound for Exported<M> {
     ) -> Result<(), Why> {
         let Inbox { from, head, payloads, deadline, credit } = inbox;
         let message = decode_for::<M>(Some(self.0.id()), carrier, from, head, payloads)
-            .map_err(Why::Incompatible)?;
+            .map_err(|text| Why::Incompatible(format!("{}: {text}", M::NAME)))?;
         let latest = now() + DEADLINE_MAX;
         let deadline_ms =
             deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline.min(latest)));
@@ -268,8 +277,8 @@ impl<M: Protocol> Inbound for Exported<M> {
         })
     }
 
-    fn protocol(&self) -> &'static str {
-        M::NAME
+    fn schema(&self) -> &'static Schema {
+        Schema::of::<M>()
     }
 
     fn control(&self) -> Arc<dyn Control> {
@@ -311,8 +320,25 @@ impl<M: Protocol> Serialize for ActorRef<M> {
 
 impl<'de, M: Protocol> Deserialize<'de> for ActorRef<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let wire = WireAddress::deserialize(deserializer)?;
-        with_decoding::<_, D::Error>(|context| {
+        deserializer.deserialize_newtype_struct(ACTOR_REF, RefVisitor(PhantomData))
+    }
+}
+
+struct RefVisitor<M>(PhantomData<fn() -> M>);
+
+impl<'de, M: Protocol> Visitor<'de> for RefVisitor<M> {
+    type Value = ActorRef<M>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the address of an actor")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        address: D,
+    ) -> Result<ActorRef<M>, D::Error> {
+        let wire = WireAddress::deserialize(address)?;
+        with_decoding(|context| {
             let engine = context.carrier.engine();
             let address = Address {
                 actor: wire.actor,
@@ -329,11 +355,27 @@ impl<'de, M: Protocol> Deserialize<'de> for ActorRef<M> {
             {
                 let exported = inbound.as_any().downcast_ref::<Exported<M>>();
                 let cell = exported.ok_or("the actor takes other messages")?.0.clone();
-                return Ok(Self(Route::Here(cell)));
+                return Ok(ActorRef(Route::Here(cell)));
             }
-            Ok(Self::at(&engine, context.carrier.clone(), address))
+            Ok(ActorRef::at(&engine, context.carrier.clone(), address))
         })
-        .map_err(D::Error::custom)
+    }
+
+    /// Its type is being traced: the protocol is all that there is to see.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seen: A) -> Result<ActorRef<M>, A::Error> {
+        seen.next_element_seed(ProtocolName(M::NAME))?;
+        made_up_reference().ok_or_else(|| A::Error::custom("no type is being traced"))
+    }
+}
+
+/// Shows the name of a protocol to whoever traces.
+struct ProtocolName(&'static str);
+
+impl<'de> DeserializeSeed<'de> for ProtocolName {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_unit_struct(self.0, IgnoredAny).map(|_| ())
     }
 }
 

@@ -1,11 +1,12 @@
 //! The right to answer one call.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use serde::de::Error as _;
+use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::carrier::{Answer, Carrier};
@@ -14,7 +15,7 @@ use crate::id::{ActorId, NodeId};
 use crate::mailbox::sync::{AtomicBool, AtomicU64, Ordering, fence};
 use crate::mailbox::{Slot, Waiting};
 use crate::wire::{
-    CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, Wire, decode, encode, unanswered,
+    CallId, Lent, Outgoing, REPLIES_PER_MESSAGE_MAX, REPLY, Wire, decode, encode, unanswered,
     with_decoding, with_encoding,
 };
 
@@ -245,16 +246,35 @@ impl<T: Wire> Serialize for Reply<T> {
 
 impl<'de, T: Wire> Deserialize<'de> for Reply<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let (origin, number) = <(Option<NodeId>, u64)>::deserialize(deserializer)?;
-        with_decoding::<_, D::Error>(|context| {
+        deserializer.deserialize_newtype_struct(REPLY, ReplyVisitor(PhantomData))
+    }
+}
+
+struct ReplyVisitor<T>(PhantomData<fn() -> T>);
+
+impl<'de, T: Wire> Visitor<'de> for ReplyVisitor<T> {
+    type Value = Reply<T>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the number of a call")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, call: D) -> Result<Reply<T>, D::Error> {
+        let (origin, number) = <(Option<NodeId>, u64)>::deserialize(call)?;
+        with_decoding(|context| {
             let call = CallId { origin: origin.unwrap_or(context.from), number };
             let carrier = context.carrier.clone();
             let (lent, direct) = (AtomicU64::new(0), call.origin == context.from);
             let (encode, target) = (encode::<T> as fn(&_, &_) -> _, context.to);
             let there = Elsewhere { carrier, call, encode, lent, target, direct };
-            Ok(Self(Side::There(Arc::new(there))))
+            Ok(Reply(Side::There(Arc::new(there))))
         })
-        .map_err(D::Error::custom)
+    }
+
+    /// Its type is being traced: the answer is part of what both sides must agree on.
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seen: A) -> Result<Reply<T>, A::Error> {
+        drop(seen.next_element::<T>()?);
+        Ok(Reply(Side::Spent))
     }
 }
 

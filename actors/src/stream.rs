@@ -418,7 +418,8 @@ impl<'de, T: Wire> Deserialize<'de> for StreamSender<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let mut grants = VecDeque::<Reply<Packet<T>>>::deserialize(deserializer)?;
         grants.truncate(STREAM_ITEMS + 1);
-        let target = with_decoding::<_, D::Error>(|context| Ok(context.to))?;
+        // Outside of a message, where its type is being traced, it is for nobody.
+        let target = with_decoding::<_, D::Error>(|context| Ok(context.to)).ok().flatten();
         let target = target.unwrap_or(ActorId { origin: 0, number: 0 });
         Ok(Self { target, grants, asked: None, has_begun: false })
     }

@@ -11,6 +11,10 @@
 //! - **W-3** A message that is dropped instead of run says so: its replies answer `Rejected`. A
 //!   reply that an actor handed on answers `Unknown`, because the message it came in has run.
 
+mod shape;
+mod trace;
+
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::mem::ManuallyDrop;
@@ -19,12 +23,16 @@ use std::sync::Arc;
 use std::thread::LocalKey;
 
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, Error as _};
+use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 
 use crate::carrier::Carrier;
+use crate::engine::Engine;
 use crate::error::{CallError, Why};
 use crate::id::{ActorId, NodeId};
+pub use crate::wire::shape::{Fit, Misfit, SHAPE_BYTES_MAX, Shape};
+use crate::wire::trace::PAYLOAD;
+pub(crate) use crate::wire::trace::{ACTOR_REF, REPLY, made_up_reference};
 
 /// Payloads one message may carry.
 pub const PAYLOADS_PER_MESSAGE_MAX: usize = 64;
@@ -87,6 +95,45 @@ macro_rules! protocol {
     };
 }
 
+/// A protocol as two nodes compare it.
+pub struct Schema {
+    name: &'static str,
+    message: TypeId,
+    trace: fn(&Engine) -> Shape,
+}
+
+impl Schema {
+    /// That of `M`.
+    #[must_use]
+    pub const fn of<M: Protocol>() -> &'static Self {
+        const { &Self { name: M::NAME, message: TypeId::of::<M>(), trace: Shape::of::<M> } }
+    }
+
+    /// The name and version of the protocol.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The type of its messages.
+    #[must_use]
+    pub fn message(&self) -> TypeId {
+        self.message
+    }
+
+    /// The shape of its messages. It is made anew each time, which takes up to milliseconds.
+    #[must_use]
+    pub fn shape(&self, engine: &Engine) -> Shape {
+        (self.trace)(engine)
+    }
+}
+
+impl fmt::Debug for Schema {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Schema({})", self.name)
+    }
+}
+
 /// The node and number of a call that waits for an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CallId {
@@ -117,6 +164,8 @@ pub struct Outgoing {
     /// The calls that wait for an answer to this message. Who refuses it answers those of the
     /// sender's node `Rejected`, and those of other nodes `Unknown`: they were handed on (W-3).
     pub calls: Vec<CallId>,
+    /// The protocol of a message to an actor; `None` for answers and arguments.
+    pub schema: Option<&'static Schema>,
     lent: Loans,
 }
 
@@ -215,6 +264,7 @@ pub fn encode<T: Serialize + ?Sized>(
         head: Vec::new(),
         payloads: context.payloads,
         calls: context.calls,
+        schema: None,
         lent: context.lent,
     };
     match written {
@@ -224,6 +274,16 @@ pub fn encode<T: Serialize + ?Sized>(
         }
         Err(error) => Err(context.refusal.unwrap_or_else(|| Why::Incompatible(error.to_string()))),
     }
+}
+
+/// [`encode`] of a message to an actor.
+pub(crate) fn encode_message<M: Protocol>(
+    carrier: &Arc<dyn Carrier>,
+    message: &M,
+) -> Result<Outgoing, Why> {
+    let mut outgoing = encode(carrier, message)?;
+    outgoing.schema = Some(Schema::of::<M>());
+    Ok(outgoing)
 }
 
 /// Decodes a value that `from` sent to `carrier`'s node.
@@ -374,11 +434,29 @@ impl Serialize for Payload {
 
 impl<'de> Deserialize<'de> for Payload {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let index = u32::deserialize(deserializer)? as usize;
-        with_decoding::<_, D::Error>(|context| {
+        deserializer.deserialize_newtype_struct(PAYLOAD, PayloadVisitor)
+    }
+}
+
+struct PayloadVisitor;
+
+impl<'de> Visitor<'de> for PayloadVisitor {
+    type Value = Payload;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the index of a payload")
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, index: D) -> Result<Payload, D::Error> {
+        let index = u32::deserialize(index)? as usize;
+        with_decoding(|context| {
             let payload = context.payloads.get(index).ok_or("a payload is missing")?;
-            Ok(Self(payload.clone()))
+            Ok(Payload(payload.clone()))
         })
-        .map_err(D::Error::custom)
+    }
+
+    /// Its type is being traced.
+    fn visit_unit<E>(self) -> Result<Payload, E> {
+        Ok(Payload::default())
     }
 }

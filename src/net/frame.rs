@@ -6,6 +6,9 @@
 //! carry payload only. The frames of one message follow each other, between them lie at most the
 //! link's own frames (lane 0). So a lane puts together at most one message at a time.
 //!
+//! The high bit of a kind says that whoever does not know the kind may skip the frame: so a later
+//! version can add what an earlier one need not understand.
+//!
 //! - **F-1** Every length is checked against its bound before anything is reserved for it.
 //! - **F-2** Whatever bytes arrive, the answer is a message, a wait for more, or a `Violation`.
 
@@ -21,6 +24,8 @@ use super::{
 pub(super) const HEADER: usize = 16;
 /// The lane number of the link's own frames.
 pub(super) const OWN: u16 = 0;
+/// The bit of a kind that its receiver may skip.
+pub(super) const MAY_SKIP: u8 = 1 << 7;
 const FIRST: u8 = 1;
 const LAST: u8 = 2;
 const HEAD_LEN: usize = 4;
@@ -123,9 +128,21 @@ pub enum Violation {
     /// A frame before the hello, or a hello that cannot be read.
     #[error("no proper hello")]
     Hello,
+    /// A kind of frame that this version does not have and must not skip.
+    #[error("a frame of kind {kind}, which this version does not know and must not skip")]
+    Kind {
+        /// As received.
+        kind: u8,
+    },
     /// A frame that has no place at this moment of the protocol.
     #[error("a frame or substream that is not expected now")]
     Unexpected,
+}
+
+/// Whether a frame of a kind that is not known may be skipped.
+#[must_use]
+pub fn may_skip(kind: u8) -> bool {
+    kind & MAY_SKIP != 0
 }
 
 /// Appends the header and head of the message's next frame, the one whose payload begins at

@@ -96,8 +96,13 @@ pub(crate) fn seeds() -> Vec<(&'static str, Vec<u8>)> {
     let node = Identity::generate();
     let certificate = key.admit(node.peer_key(), std::time::Duration::from_secs(60));
     let list = key.revoke_nobody().revoke(&key, PeerKey([7; 32]), 9).map(|list| list.to_text());
-    let hello =
-        |class| Hello { versions: VERSIONS, class, boot: 7, address: "/ip4/::/tcp/1".into() };
+    let hello = |class| Hello {
+        versions: VERSIONS,
+        features: 0,
+        class,
+        boot: 7,
+        address: "/ip4/::/tcp/1".into(),
+    };
     let mut greeting = BytesMut::new();
     frame::own(&mut greeting, kind::CERTIFICATE, 0, certificate.signed());
     frame::own(&mut greeting, kind::HELLO, 0, &hello(Class::Control).encode());

@@ -1,5 +1,10 @@
-//! The first frame of each side: which protocol versions it speaks and which life it is.
+//! The first frame of each side: which protocol versions and features it speaks and which life it is.
+//!
+//! Two nodes speak the highest version that both know; without one they part, and each says which
+//! versions they are. A feature is used if both have its bit; bits that a node does not know mean
+//! nothing to it.
 
+use std::fmt;
 use std::ops::RangeInclusive;
 
 use bytes::{Buf, BufMut, BytesMut};
@@ -9,6 +14,28 @@ use super::{frame::Violation, limits::ADDRESS_BYTES_MAX};
 
 /// The protocol versions that this build speaks.
 pub(super) const VERSIONS: RangeInclusive<u16> = 1..=1;
+
+/// What two nodes have agreed on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Terms {
+    /// The protocol version that they speak.
+    pub version: u16,
+    /// The first and last version of this node.
+    pub ours: (u16, u16),
+    /// Those of the other.
+    pub theirs: (u16, u16),
+    /// The features that both have, by the bits of their owners.
+    pub features: u64,
+}
+
+impl fmt::Display for Terms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { version, ours, theirs, .. } = self;
+        let (ours, theirs) =
+            (format!("{}-{}", ours.0, ours.1), format!("{}-{}", theirs.0, theirs.1));
+        write!(f, "protocol version {version} (this node {ours}, the peer {theirs})")
+    }
+}
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,6 +64,7 @@ pub(super) mod kind {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
     pub(super) versions: RangeInclusive<u16>,
+    pub(super) features: u64,
     pub(super) class: Class,
     pub(super) boot: u64,
     /// Where the sender listens; empty when it does not.
@@ -48,6 +76,7 @@ impl Hello {
         let mut out = BytesMut::with_capacity(ADDRESS_BYTES_MAX);
         out.put_u16_le(*self.versions.start());
         out.put_u16_le(*self.versions.end());
+        out.put_u64_le(self.features);
         out.put_u8(match self.class {
             Class::Control => 0,
             Class::Bulk => 1,
@@ -68,6 +97,7 @@ impl Hello {
         if low > *ours.end() || high < *ours.start() {
             return Err(HelloError::Version { ours: ours.clone(), theirs: versions });
         }
+        let features = body.try_get_u64_le().map_err(|_| Violation::Hello)?;
         let class = match body.try_get_u8() {
             Ok(0) => Class::Control,
             Ok(1) => Class::Bulk,
@@ -78,7 +108,19 @@ impl Hello {
             return Err(Violation::Hello.into());
         }
         let address = String::from_utf8(body.to_vec()).map_err(|_| Violation::Hello)?;
-        Ok(Self { versions, class, boot, address })
+        Ok(Self { versions, features, class, boot, address })
+    }
+
+    /// What holds between a peer that says this, with whose versions `ours` overlap, and a node of
+    /// these versions and features.
+    pub(super) fn terms(&self, ours: &RangeInclusive<u16>, features: u64) -> Terms {
+        let ends = |versions: &RangeInclusive<u16>| (*versions.start(), *versions.end());
+        Terms {
+            version: *self.versions.end().min(ours.end()),
+            ours: ends(ours),
+            theirs: ends(&self.versions),
+            features: self.features & features,
+        }
     }
 
     pub(super) fn node(&self, key: PeerKey) -> NodeId {
@@ -103,12 +145,21 @@ mod tests {
 
     fn hello() -> Hello {
         let address = "/ip4/127.0.0.1/tcp/7000".to_owned();
-        Hello { versions: 1..=2, class: Class::Bulk, boot: 77, address }
+        Hello { versions: 1..=2, features: 1 << 63 | 5, class: Class::Bulk, boot: 77, address }
     }
 
     #[test]
     fn a_hello_survives_the_wire() {
         assert_eq!(Hello::decode(&hello().encode(), &(2..=3)), Ok(hello()));
+    }
+
+    #[test]
+    fn the_highest_common_version_and_the_common_features_are_used() {
+        let terms = hello().terms(&(1..=1), 4);
+        assert_eq!((terms.version, terms.features), (1, 4));
+        let terms = hello().terms(&(2..=9), 2);
+        assert_eq!((terms.version, terms.features), (2, 0));
+        assert_eq!(terms.to_string(), "protocol version 2 (this node 2-9, the peer 1-2)");
     }
 
     #[test]
@@ -121,7 +172,7 @@ mod tests {
     #[test]
     fn a_hello_that_is_cut_or_padded_or_unprintable_is_a_violation() {
         let whole = hello().encode();
-        for cut in 0..13 {
+        for cut in 0..21 {
             assert_eq!(Hello::decode(&whole[..cut], &(1..=1)), Err(Violation::Hello.into()));
         }
         let mut padded = whole.clone();
@@ -131,7 +182,7 @@ mod tests {
         control.extend_from_slice(b"\x1b[31m");
         assert_eq!(Hello::decode(&control, &(1..=1)), Err(Violation::Hello.into()));
         let mut class = whole;
-        class[4] = 9;
+        class[12] = 9;
         assert_eq!(Hello::decode(&class, &(1..=1)), Err(Violation::Hello.into()));
     }
 }

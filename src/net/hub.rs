@@ -17,7 +17,7 @@ use tokio::sync::{Notify, mpsc};
 
 use super::{
     Inbound,
-    hello::{Class, Hello},
+    hello::{Class, Hello, Terms},
     limits::Limits,
     link::{End, Link},
     membership::Membership,
@@ -34,6 +34,7 @@ pub(super) enum Command {
 pub(super) struct Hub {
     pub(super) me: NodeId,
     pub(super) versions: RangeInclusive<u16>,
+    pub(super) features: u64,
     pub(super) address: OnceLock<String>,
     pub(super) limits: Limits,
     pub(super) membership: Membership,
@@ -67,6 +68,7 @@ impl Hub {
     pub(super) fn hello(&self, class: Class) -> Hello {
         Hello {
             versions: self.versions.clone(),
+            features: self.features,
             class,
             boot: self.me.boot,
             address: self.address.get().cloned().unwrap_or_default(),
@@ -91,13 +93,14 @@ impl Hub {
         self: &Arc<Self>,
         node: NodeId,
         address: Option<String>,
+        terms: Terms,
         chosen: bool,
         bell: &Arc<AtomicWaker>,
         waker: &Waker,
     ) -> Claim {
         let mut links = self.links();
         let Some(link) = links.map.get(&node.key).cloned() else {
-            let link = Link::new(Arc::clone(self), node, address);
+            let link = Link::new(Arc::clone(self), node, address, terms);
             link.attach(bell);
             links.map.insert(node.key, link.clone());
             links.wake();

@@ -13,6 +13,7 @@ use futures::task::AtomicWaker;
 use mobula_actors::id::NodeId;
 
 use super::{
+    hello::Terms,
     hub::{Command, Hub},
     limits::HEAD_BYTES_MAX,
     message::{Lane, Message, Refused, Why},
@@ -28,6 +29,7 @@ pub struct Link(Arc<Inner>);
 struct Inner {
     node: NodeId,
     address: Option<String>,
+    terms: Terms,
     hub: Arc<Hub>,
     control: Queue,
     call: Queue,
@@ -65,12 +67,13 @@ pub(super) enum End {
 }
 
 impl Link {
-    pub(super) fn new(hub: Arc<Hub>, node: NodeId, address: Option<String>) -> Self {
+    pub(super) fn new(hub: Arc<Hub>, node: NodeId, address: Option<String>, terms: Terms) -> Self {
         let queue =
             |lane| Queue::new(lane, hub.limits.lane_bytes_max, hub.limits.lane_messages_max);
         Self(Arc::new(Inner {
             node,
             address,
+            terms,
             control: queue(Lane::Control),
             call: queue(Lane::Call),
             bulk: queue(Lane::Bulk),
@@ -85,6 +88,12 @@ impl Link {
     #[must_use]
     pub fn node(&self) -> NodeId {
         self.0.node
+    }
+
+    /// What both sides have agreed on.
+    #[must_use]
+    pub fn terms(&self) -> Terms {
+        self.0.terms
     }
 
     /// Queues a message; it is written in the order of the pushes of its lane. Never waits.

@@ -52,7 +52,7 @@ mod rate;
 mod revocations;
 mod start;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::{ops::RangeInclusive, sync::Arc};
 
@@ -66,7 +66,8 @@ use link::End;
 pub use allowlist::{Allowlist, AllowlistError, parse_key};
 pub use certificate::{Certificate, CertificateError};
 pub use cluster_key::{ClusterId, ClusterKey};
-pub use frame::Violation;
+pub use frame::{Violation, may_skip};
+pub use hello::Terms;
 pub use hub::Counts;
 pub use identity::{Identity, IdentityError};
 pub use limits::Limits;
@@ -93,6 +94,9 @@ pub struct NetConfig {
     pub announce: Option<String>,
     /// The bounds.
     pub limits: Limits,
+    /// The features of what lies above this room, a bit each; [`Link::terms`] says which of them the
+    /// peer has too. None by default.
+    pub features: u64,
     versions: RangeInclusive<u16>,
 }
 
@@ -102,8 +106,16 @@ impl NetConfig {
     pub fn new(identity: Identity, boot: u64, membership: impl Into<Membership>) -> Self {
         let membership = membership.into();
         let versions = hello::VERSIONS;
-        let (listen, announce, limits) = (None, None, Limits::default());
-        Self { identity, boot, membership, listen, announce, limits, versions }
+        Self {
+            identity,
+            boot,
+            membership,
+            listen: None,
+            announce: None,
+            limits: Limits::default(),
+            features: 0,
+            versions,
+        }
     }
 }
 

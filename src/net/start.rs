@@ -47,6 +47,7 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
     let hub = Arc::new(Hub {
         me: NodeId { key: config.identity.peer_key(), boot: config.boot },
         versions: config.versions,
+        features: config.features,
         address: OnceLock::new(),
         limits: config.limits,
         membership: config.membership,

@@ -18,6 +18,7 @@ use super::inbound::Door;
 use super::membership::{Member, Membership};
 use super::placing::{NodeSpawner, Placer};
 use super::service::{NodeMsg, SERVICE_MESSAGES_MAX, Service};
+use super::shapes::SHAPES;
 use super::{Inner, Node, System};
 use crate::gossip::{Config, Input};
 use crate::net::{
@@ -196,6 +197,7 @@ impl NodeBuilder {
         config.listen = self.listen.clone();
         config.announce = self.announce.clone();
         config.limits = self.limits.clone();
+        config.features = SHAPES;
         let door = Arc::new(Door(Arc::downgrade(&cluster)));
         let starting = system.runtime().spawn(Net::start(config, door));
         let net = match starting.await {
@@ -284,6 +286,7 @@ fn assemble(
         handle.spawn(cluster.clone().keep_connected()),
         handle.spawn(cluster.clone().keep_books()),
         handle.spawn(cluster.clone().keep_names()),
+        handle.spawn(cluster.clone().keep_groups()),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {
@@ -379,6 +382,13 @@ impl Node {
     #[must_use]
     pub fn counts(&self) -> Counts {
         self.cluster().and_then(|cluster| cluster.net(Net::counts)).unwrap_or_default()
+    }
+
+    /// Messages of other nodes that were refused because sender and receiver do not mean the same by
+    /// their protocol.
+    #[must_use]
+    pub fn incompatible(&self) -> u64 {
+        self.cluster().map_or(0, |cluster| cluster.shapes.refused_count())
     }
 
     /// The nodes it knows, itself first. Empty for a node on its own.

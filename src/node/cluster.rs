@@ -2,7 +2,8 @@
 //!
 //! Messages leave through `outbound` and come in through `inbound`. Each table here has a room-mate
 //! that owns its rules: `calls`, `credit`, `routes`, `children`, `hosting`, `watches`, `watched`,
-//! `directory`, `registrar`, `membership`.
+//! `directory`, `registrar`, `shapes`,
+//! `gathering`, `membership`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -21,11 +22,13 @@ use super::children::Children;
 use super::credit::{CREDIT_START, Grant, Granting, Spending};
 use super::directory::Directory;
 use super::frames::{self, CREDIT, CreditHead};
+use super::gathering::Gathering;
 use super::hosting::Hosting;
 use super::membership::Membership;
 use super::registrar::Registrar;
 use super::routes::Routes;
 use super::service::NodeMsg;
+use super::shapes::Shapes;
 use super::watched::Watched;
 use super::watches::Watches;
 use crate::net::{self, Lane, Link, Message, Net};
@@ -61,6 +64,8 @@ pub(super) struct Cluster {
     pub(super) watched: Watched,
     pub(super) directory: Directory,
     pub(super) registrar: Registrar,
+    pub(super) shapes: Shapes,
+    pub(super) gathering: Gathering,
     pub(super) membership: Membership,
     /// Something changed that a waiting send may have waited for.
     pub(super) changed: Notify,
@@ -116,6 +121,8 @@ impl Cluster {
             watched: Watched::default(),
             directory: Directory::default(),
             registrar: Registrar::default(),
+            shapes: Shapes::default(),
+            gathering: Gathering::default(),
             membership,
             changed: Notify::new(),
             message_bytes_max,

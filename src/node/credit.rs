@@ -11,7 +11,7 @@
 //!   the first [`CREDIT_START`] of each.
 //! - **Q-3** Credit lines to and from a node end with the connection to it, on both sides.
 
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::id::{ActorId, NodeId};
@@ -34,9 +34,19 @@ pub(super) struct Spending(Mutex<Table<NodeId, Table<ActorId, Arc<Purse>>>>);
 pub(super) struct Purse {
     left: AtomicU32,
     more: Notify,
+    /// The actor's node has said that the shape of its protocol fits.
+    understood: AtomicBool,
 }
 
 impl Purse {
+    pub(super) fn is_understood(&self) -> bool {
+        self.understood.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn understood(&self) {
+        self.understood.store(true, Ordering::Relaxed);
+    }
+
     /// Takes credit for one message, if there is any.
     pub(super) fn spend(&self) -> bool {
         self.change(|left| left.checked_sub(1))
@@ -74,7 +84,11 @@ impl Spending {
         if actors.len() >= CREDIT_LINES_MAX {
             return None;
         }
-        let purse = Arc::new(Purse { left: AtomicU32::new(CREDIT_START), more: Notify::new() });
+        let purse = Arc::new(Purse {
+            left: AtomicU32::new(CREDIT_START),
+            more: Notify::new(),
+            understood: AtomicBool::new(false),
+        });
         actors.insert(actor, purse.clone());
         Some(purse)
     }

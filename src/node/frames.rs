@@ -8,7 +8,13 @@
 //! CREDIT    control  actor, messages                       –                –
 //! GONE      control  actor                                 –                –
 //! HANDED    call     call number, node                     –                –
+//! SHAPE     call     number and name of a protocol         –                its shape
+//! FITS      control  number of a protocol, why not         –                –
 //! ```
+//!
+//! The target of a `MESSAGE` is the number of its protocol, as long as the receiver has not said that
+//! its shape fits; 0 from then on. A kind with its high bit set may be skipped by whoever does not
+//! know it.
 
 use bytes::{Bytes, BytesMut};
 use mobula_actors::CallError;
@@ -25,6 +31,8 @@ pub(super) const REPLY: u8 = 3;
 pub(super) const CREDIT: u8 = 4;
 pub(super) const GONE: u8 = 5;
 pub(super) const HANDED: u8 = 6;
+pub(super) const SHAPE: u8 = 7;
+pub(super) const FITS: u8 = 8;
 
 /// An encoded message up to this size travels in the frame's head; a larger one before the
 /// payloads.
@@ -66,6 +74,20 @@ pub(super) struct GoneHead {
 pub(super) struct HandedHead {
     pub(super) number: u64,
     pub(super) to: NodeId,
+}
+
+/// What the sender of this frame means by a protocol, under a number that stays.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ShapeHead {
+    pub(super) number: u32,
+    pub(super) name: String,
+}
+
+/// Whether the shape that came under a number fits.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct FitsHead {
+    pub(super) number: u32,
+    pub(super) misfit: Option<String>,
 }
 
 /// How what stands behind a head is to be cut apart.
@@ -168,6 +190,12 @@ pub(super) fn unframe(message: Message, outgoing: &mut Outgoing) {
     }
 }
 
+/// The head of a frame that carries nothing else.
+pub(super) fn whole<T: DeserializeOwned>(message: &Message) -> Option<T> {
+    let (head, behind) = split(&message.head)?;
+    (behind.is_empty() && message.payload.is_empty()).then_some(head)
+}
+
 /// The head of a frame, and what stands behind it.
 pub(super) fn split<T: DeserializeOwned>(head: &Bytes) -> Option<(T, Bytes)> {
     let (value, rest) = postcard::take_from_bytes(head).ok()?;
@@ -194,6 +222,9 @@ fn join(mut parts: Vec<Bytes>) -> Bytes {
         }
     }
 }
+
+#[cfg(test)]
+mod corpus;
 
 #[cfg(test)]
 mod tests {

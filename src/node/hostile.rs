@@ -20,8 +20,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use super::Node;
 use super::cluster::{Cluster, service_id};
 use super::frames::{
-    self, CREDIT, CreditHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts,
-    REPLY, ReplyHead,
+    self, CREDIT, CreditHead, FITS, FitsHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE,
+    MessageHead, Parts, REPLY, ReplyHead, SHAPE, ShapeHead,
 };
 use super::inbound::Door;
 use super::service::{NodeMsg, StartOrder};
@@ -245,6 +245,8 @@ fn bare_frames(actor: ActorId, node: NodeId) -> Vec<Message> {
         frames::bare(CREDIT, &CreditHead { actor, messages: 9 }),
         frames::bare(GONE, &GoneHead { actor }),
         frames::bare(HANDED, &HandedHead { number: 1, to: node }),
+        frames::bare(SHAPE, &ShapeHead { number: 1, name: "test.target/1".into() }),
+        frames::bare(FITS, &FitsHead { number: 1, misfit: Some("why".into()) }),
     ]
 }
 
@@ -315,7 +317,10 @@ fn damage(message: &mut Message, other: &Message, rng: &mut Rng) {
         5 => drop(vec.splice(at.., others.iter().copied().skip(at))),
         6 => vec.extend_from_slice(others),
         // Gossip has a test of its own, whose addresses nobody dials.
-        _ => message.kind = [0, MESSAGE, REPLY, CREDIT, GONE, HANDED, 255][rng.below(7) as usize],
+        _ => {
+            message.kind =
+                [0, MESSAGE, REPLY, CREDIT, GONE, HANDED, SHAPE, FITS][rng.below(8) as usize]
+        }
     }
     if in_head {
         message.head = vec.into();
@@ -336,8 +341,8 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
     let with = |rest: &[&[u8]]| [&to[..], &rest.concat()].concat();
     let mut vectors: Vec<(u8, Vec<u8>, &'static [u8])> = vec![
         (0, vec![], b""),
-        (7, vec![], b""),
-        (255, vec![0; 40], b"text"),
+        (9, vec![], b""),
+        (127, vec![0; 40], b"text"),
         (MESSAGE, vec![], b""),
         (MESSAGE, ENDLESS.to_vec(), b""),
         (MESSAGE, BEYOND.to_vec(), b""),
@@ -386,6 +391,26 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
         (HANDED, [&[1][..], &[9; 31]].concat(), b""),
         (HANDED, [&[1][..], &[9; 32]].concat(), b""),
         (HANDED, [&[1][..], &[9; 32], &ENDLESS].concat(), b""),
+        // What carries nothing but its head, with more.
+        (CREDIT, vec![1, 2, 3, 0], b""),
+        (CREDIT, vec![1, 2, 3], b"abc"),
+        (GONE, vec![1, 2, 0], b""),
+        (GONE, vec![1, 2], b"abc"),
+        (HANDED, [&[1][..], &[9; 32], &[1, 0]].concat(), b""),
+        (HANDED, [&[1][..], &[9; 32], &[1]].concat(), b"abc"),
+        (REPLY, vec![1, 1, 1, 1, 0, 0, 9], b""),
+        (REPLY, vec![1, 1, 1, 1, 0, 0], b"abc"),
+        // Number 0, a name that does not end, a number beyond 32 bits; a text of no text.
+        (SHAPE, vec![], b""),
+        (SHAPE, vec![0, 1, b'n'], b""),
+        (SHAPE, vec![1, 9, b'n'], b""),
+        (SHAPE, [&BEYOND[..], &[1, b'n']].concat(), b""),
+        (SHAPE, vec![1, 1, b'n', 0], b""),
+        (FITS, vec![1], b""),
+        (FITS, vec![1, 2], b""),
+        (FITS, vec![1, 1, 1, 0xff], b""),
+        (FITS, vec![1, 0, 0], b""),
+        (FITS, vec![1, 0], b"abc"),
     ];
     // Every head, cut everywhere.
     for whole in bare_frames(ActorId { origin: 300, number: 300 }, stranger(3)) {
@@ -393,6 +418,17 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
         vectors.extend((0..head.len()).map(|at| (kind, head[..at].to_vec(), &b""[..])));
     }
     vectors
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_kind_of_a_later_version_is_skipped_if_it_may_be_and_ends_the_connection_if_not() {
+    let mut scene = Scene::new().await;
+    let frame = |kind| Message { kind, target: 0, head: vec![9; 40].into(), payload: Bytes::new() };
+    scene.give(stranger(1), frame(0x80 | FITS));
+    assert_eq!(scene.node.counts().violations, 0);
+    scene.give(stranger(1), frame(FITS + 1));
+    assert_eq!(scene.node.counts().violations, 1);
+    scene.lives().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

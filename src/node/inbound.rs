@@ -16,11 +16,11 @@ use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
 
 use super::cluster::Cluster;
 use super::frames::{
-    self, CREDIT, CreditHead, GONE, GOSSIP, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead,
-    REPLY, ReplyHead,
+    self, CREDIT, CreditHead, FITS, GONE, GOSSIP, GoneHead, HANDED, HandedHead, MESSAGE,
+    MessageHead, REPLY, ReplyHead, SHAPE,
 };
 use crate::gossip::Input;
-use crate::net::{DialOutcome, Inbound, Link, Message};
+use crate::net::{DialOutcome, Inbound, Link, Message, may_skip};
 
 /// The network's way into a node that may be going away.
 pub(super) struct Door(pub(super) Weak<Cluster>);
@@ -31,6 +31,7 @@ impl Inbound for Door {
         cluster.add_link(node, link);
         cluster.gossip(Input::Connected { key: node.key, boot: node.boot, address });
         cluster.watch_again(node);
+        cluster.hear_groups(node);
         cluster.changed.notify_waiters();
     }
 
@@ -43,6 +44,7 @@ impl Inbound for Door {
         cluster.calls.disconnected(node);
         cluster.spending.end(node);
         cluster.granting.end(node);
+        cluster.shapes.end(node);
         cluster.gossip(Input::ConnectionClosed { key: node.key, bye });
         cluster.changed.notify_waiters();
     }
@@ -56,7 +58,7 @@ impl Inbound for Door {
         });
     }
 
-    fn message(&self, from: NodeId, _: &Link, message: Message) {
+    fn message(&self, from: NodeId, link: &Link, message: Message) {
         let Some(cluster) = self.0.upgrade() else { return };
         let understood = match message.kind {
             MESSAGE => cluster.deliver(from, message),
@@ -64,11 +66,18 @@ impl Inbound for Door {
             CREDIT => cluster.funded(from, &message),
             GONE => cluster.not_there(from, &message),
             HANDED => cluster.handed(from, &message),
+            SHAPE => cluster.said(from, &message),
+            FITS => cluster.compared(from, &message),
             GOSSIP => {
                 cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
                 Some(())
             }
-            _ => None,
+            kind if may_skip(kind) => Some(()),
+            kind => {
+                let terms = link.terms();
+                tracing::warn!(%from, kind, %terms, "a member sent a frame of an unknown kind");
+                None
+            }
         };
         if understood.is_none() {
             tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
@@ -90,6 +99,11 @@ impl Cluster {
             self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
             return Some(());
         };
+        if let Err(text) = self.understands(from, message.target, &*inbound) {
+            self.refuse(head.calls(from), &Why::Incompatible(text));
+            self.return_credit(self.line_of(from, head.actor));
+            return Some(());
+        }
         let carrier: Arc<dyn Carrier> = self.arc()?;
         // A deadline too far away to be a time is none.
         let deadline =
@@ -97,7 +111,12 @@ impl Cluster {
         let credit = self.line_of(from, head.actor);
         let inbox = Inbox { from, head: &body, payloads, deadline, credit };
         let extra = Self::extra(inbound.control().capacity());
-        if let Err(why) = inbound.deliver(&carrier, inbox, extra) {
+        if let Err(mut why) = inbound.deliver(&carrier, inbox, extra) {
+            if let Why::Incompatible(text) = &mut why
+                && self.shapes.differs(from, inbound.schema().name())
+            {
+                text.push_str("; its sender and its receiver do not have the same variants");
+            }
             tracing::debug!(%from, actor = %head.actor, %why, "a message was refused");
             self.refuse(head.calls(from), &why);
             self.return_credit(credit);
@@ -120,19 +139,20 @@ impl Cluster {
                 let (body, payloads) = head.parts.cut(behind, message.payload)?;
                 self.answer_here(from, head.number, &body, payloads);
             }
+            Err(_) if !behind.is_empty() || !message.payload.is_empty() => return None,
             Err(error) => self.calls.fail(head.number, error),
         }
         Some(())
     }
 
     fn funded(&self, from: NodeId, message: &Message) -> Option<()> {
-        let (head, _) = frames::split::<CreditHead>(&message.head)?;
+        let head = frames::whole::<CreditHead>(message)?;
         self.spending.granted(from, head.actor, head.messages);
         Some(())
     }
 
     fn not_there(&self, from: NodeId, message: &Message) -> Option<()> {
-        let (head, _) = frames::split::<GoneHead>(&message.head)?;
+        let head = frames::whole::<GoneHead>(message)?;
         // The message that found nobody has spent its credit for nothing.
         self.spending.granted(from, head.actor, 1);
         self.routes().not_there(head.actor, from);
@@ -142,7 +162,7 @@ impl Cluster {
 
     /// Somebody else answers a call of this node.
     fn handed(&self, from: NodeId, message: &Message) -> Option<()> {
-        let (head, _) = frames::split::<HandedHead>(&message.head)?;
+        let head = frames::whole::<HandedHead>(message)?;
         self.calls.handed_on(head.number, from, head.to);
         if self.membership.is_gone(head.to) {
             self.calls.disconnected(head.to);

@@ -248,6 +248,7 @@ impl Cluster {
         match event {
             Event::Alive { key, boot, address } => {
                 let node = NodeId { key, boot };
+                self.hear_groups(node);
                 if self.link(node).is_none() && !address.is_empty() {
                     // A dial that is not made now is made again by `keep_connected`.
                     let _ = self.dial(key, &address);
@@ -283,11 +284,13 @@ impl Cluster {
         self.routes().node_is_gone(node);
         self.spending.end(node);
         self.granting.end(node);
+        self.shapes.end(node);
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);
         self.watched.node_is_gone(node);
         self.registrar.node_is_gone(node);
         self.directory.node_is_gone(node);
+        self.groups_node_is_gone(node);
         self.home_is_dead(node);
         self.children_node_is_dead(node);
     }

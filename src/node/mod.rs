@@ -11,6 +11,8 @@
 //!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
 //!        ├─ naming      registers and looks up names;  directory: those that this node keeps;
 //!        │              registrar: those that were registered on it
+//!        ├─ gathering   groups of the cluster;  roster: who joined here and elsewhere
+//!        ├─ shapes      whether two nodes mean the same by a protocol;  comparing: how they find out
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -28,6 +30,8 @@ mod children;
 #[cfg(feature = "net")]
 mod cluster;
 #[cfg(feature = "net")]
+mod comparing;
+#[cfg(feature = "net")]
 mod credit;
 #[cfg(feature = "net")]
 mod directory;
@@ -35,6 +39,9 @@ mod directory;
 mod frames;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
+#[cfg(feature = "net")]
+mod gathering;
+mod groups;
 #[cfg(all(test, feature = "net"))]
 mod hostile;
 #[cfg(feature = "net")]
@@ -53,9 +60,13 @@ mod placing;
 #[cfg(feature = "net")]
 mod registrar;
 #[cfg(feature = "net")]
+mod roster;
+#[cfg(feature = "net")]
 mod routes;
 #[cfg(feature = "net")]
 mod service;
+#[cfg(feature = "net")]
+mod shapes;
 #[cfg(feature = "net")]
 mod watched;
 #[cfg(feature = "net")]
@@ -66,9 +77,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use mobula_actors::id::ActorId;
 use mobula_actors::spawner::Spawner;
-use mobula_actors::{
-    Actor, ActorRef, Actors, Engine, Group, Inspection, NameError, SpawnError, Spec, Stuck,
-};
+use mobula_actors::{Actor, ActorRef, Actors, Engine, Inspection, SpawnError, Spec, Stuck};
 use mobula_supervision::{SuperviseError, SupervisorSpec, Tree, supervise};
 use tokio::runtime::{Builder, Handle, Runtime};
 
@@ -89,7 +98,9 @@ pub mod limits {
     pub use super::hosting::ORPHAN_GRACE;
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
+    pub use super::roster::GROUP_JOINS_MAX;
     pub use super::routes::ROUTES_MAX;
+    pub use super::shapes::{PROTOCOLS_MAX, SHAPES_BYTES_MAX};
     pub use super::watches::WATCHES_MAX;
 }
 
@@ -145,15 +156,6 @@ impl Node {
         let tree = supervise(&self.0.system, self.0.spawner.clone(), spec).await?;
         self.0.trees.lock().unwrap_or_else(PoisonError::into_inner).push(tree.clone());
         Ok(tree)
-    }
-
-    /// The group of actors with this name on this node; a new one, without members, if there is
-    /// none.
-    ///
-    /// # Errors
-    /// [`NameError::OtherProtocol`] if the group takes other messages.
-    pub fn group<M: Send + 'static>(&self, name: &str) -> Result<Group<M>, NameError> {
-        self.0.engine.group(name)
     }
 
     /// Looks at an actor of this node without its help, by its id or a reference to it: what it

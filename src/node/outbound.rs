@@ -187,6 +187,15 @@ impl Cluster {
             Ok(purse) => purse,
             Err(why) => return Err((outgoing, why)),
         };
+        let number = match self.introduce(&link, lane, outgoing.schema, purse.as_deref()) {
+            Ok(number) => number,
+            Err(why) => {
+                if let Some(purse) = purse {
+                    purse.add(1);
+                }
+                return Err((outgoing, why));
+            }
+        };
         // A call is entered as sent before it is, so that its answer finds it.
         for call in outgoing.calls.iter().filter(|call| call.origin == self.id) {
             self.calls.sent(call.number, node);
@@ -196,7 +205,8 @@ impl Cluster {
             u64::try_from(rest).unwrap_or(u64::MAX)
         });
         let head = MessageHead::new(to.actor, epoch, rest_us, self.id, &outgoing.calls, parts);
-        let frame = frames::frame(MESSAGE, &head, &mut outgoing);
+        let mut frame = frames::frame(MESSAGE, &head, &mut outgoing);
+        frame.target = number;
         match link.push(lane, frame) {
             Ok(()) => {
                 outgoing.sent();

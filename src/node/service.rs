@@ -19,9 +19,11 @@ use serde::{Deserialize, Serialize};
 use super::children::Located;
 use super::cluster::{Cluster, service_id};
 use super::directory::{Entry, Refusal, Stamp};
+use super::gathering::Parcel;
 use super::hosting::Commission;
 use super::membership::Member;
 use super::names::NameEnd;
+use super::roster::{Cursor, News};
 use crate::placement::Verdict;
 
 /// What nodes say to each other.
@@ -66,6 +68,12 @@ pub(super) enum NodeMsg {
     Names { enter: Vec<Entry>, leave: Vec<(String, Stamp)>, refused: Reply<Vec<(String, Refusal)>> },
     /// Your registration has given way to an older one.
     NameLost { name: String, lost: Stamp, winner: Stamp, known: Reply<()> },
+    /// Members have joined groups on `by`, or left them.
+    GroupsChanged { by: NodeId },
+    /// Which of your members have joined and left since?
+    GroupsSince { cursor: Cursor, news: Reply<News> },
+    /// A message to the members of a group.
+    Spread(Box<Parcel>),
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -146,6 +154,9 @@ impl Actor for Service {
                 cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
                 known.send(());
             }
+            NodeMsg::GroupsChanged { by } => cluster.hear_groups(by),
+            NodeMsg::GroupsSince { cursor, news } => news.send(cluster.groups_since(cursor)),
+            NodeMsg::Spread(parcel) => cluster.parcel_came(*parcel),
         }
         Ok(())
     }

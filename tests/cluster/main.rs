@@ -6,6 +6,7 @@ mod calls;
 mod deaths;
 mod faults;
 mod flow;
+mod groups;
 #[cfg(feature = "ractor")]
 mod guests;
 mod inspections;
@@ -20,3 +21,4 @@ mod relay;
 mod remote;
 mod strangers;
 mod support;
+mod versions;

@@ -64,7 +64,7 @@ async fn what_cannot_be_a_name_is_refused() {
         let refused = nodes[0].register(name, &target).await;
         assert!(matches!(refused, Err(NameError::Unfit(..))), "{refused:?}");
     }
-    let group = nodes[0].group::<Msg>("pool").unwrap();
+    let group = nodes[0].group_here::<Msg>("pool").unwrap();
     let pool = group.balance(mobula::actors::RoundRobin);
     let refused = nodes[0].register("pool", &pool).await;
     assert!(matches!(refused, Err(NameError::Unfit(..))), "{refused:?}");

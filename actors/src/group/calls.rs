@@ -17,12 +17,20 @@ use crate::reply::Reply;
 
 impl<M: Send + 'static> Group<M> {
     /// Casts to every member what `message` makes, and returns who refused it and why.
+    ///
+    /// If the members are on more than 8 other nodes, a message of at most 32 KiB that nobody is to
+    /// answer is made once and goes from node to node along a tree, one copy for each. It reaches
+    /// each member once if the members and the nodes stay the same meanwhile. Members elsewhere that
+    /// refuse it are not named then, and it may overtake what was sent to them otherwise.
     pub fn cast_all(&self, mut message: impl FnMut() -> M) -> Vec<(ActorId, Why)> {
+        let members = self.0.members();
+        let tie = self.0.tie.as_ref();
+        let rest = tie.and_then(|tie| tie.spread(&self.0.name, &members, &mut message));
         let cast = |member: &Member<M>| {
             let refused = member.actor.cast(message()).err()?;
             Some((member.actor.id(), refused.why))
         };
-        self.0.members().iter().filter_map(cast).collect()
+        rest.as_ref().unwrap_or(&*members).iter().filter_map(cast).collect()
     }
 
     /// Calls every member at once (default deadline 5 s, [`CallAll::within`]).

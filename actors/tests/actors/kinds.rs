@@ -49,7 +49,7 @@ async fn arguments_with_references_start_an_actor_on_another_node() {
 
     assert_eq!(soon(home.call(Far::Get)).await, Ok(21));
     // It is listed there: other nodes may reach it.
-    assert_eq!(engine.exported(id).unwrap().protocol(), "test.far/1");
+    assert_eq!(engine.exported(id).unwrap().schema().name(), "test.far/1");
     assert!(hosted.seed(&there.carrier(), here.node(), &outgoing.head[1..]).is_err());
 }
 

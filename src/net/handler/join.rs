@@ -8,7 +8,7 @@ use mobula_actors::id::NodeId;
 use super::{LaneHandler, Origin, Phase, leave::Reason};
 use crate::net::{
     CertificateError,
-    frame::{Header, Violation},
+    frame::{self, Header, Violation},
     hello::{Class, Hello, HelloError, kind},
     hub::Claim,
     link::Link,
@@ -60,6 +60,8 @@ impl LaneHandler {
                 Ok(())
             }
             (kind::BYE, Lane::Control | Lane::Call, Phase::Carrying(_)) => self.bye(),
+            (other, ..) if frame::may_skip(other) => Ok(()),
+            (other, ..) if other > kind::CERTIFICATE => Err(Violation::Kind { kind: other }.into()),
             _ => Err(Violation::Unexpected.into()),
         }
     }
@@ -98,7 +100,8 @@ impl LaneHandler {
             self.hub.claim_bulk(node, &self.bell, cx.waker())
         } else {
             let dial = address.clone();
-            self.hub.claim_control(node, dial, *chosen, &self.bell, cx.waker())
+            let terms = hello.terms(&self.hub.versions, self.hub.features);
+            self.hub.claim_control(node, dial, terms, *chosen, &self.bell, cx.waker())
         };
         match claim {
             Claim::Wait => Ok(false),

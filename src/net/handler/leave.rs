@@ -6,7 +6,7 @@ use super::{LaneHandler, Origin, Phase, Tell};
 use crate::net::{
     CertificateError, DialOutcome,
     frame::Violation,
-    hello::{Class, kind},
+    hello::{Class, Terms, kind},
     hub::count,
     limits::LAST_READ_BYTES_MAX,
     link::Link,
@@ -94,7 +94,11 @@ impl LaneHandler {
             .collect();
         if let Reason::Violation(violation) = reason {
             count(&self.hub.counters.violations, 1);
-            tracing::warn!(peer = %self.peer, %violation, "connection closed");
+            let terms = match &phase {
+                Phase::Carrying(link) => link.terms(),
+                _ => Terms::default(),
+            };
+            tracing::warn!(peer = %self.peer, %violation, %terms, "connection closed");
         }
         if matches!(reason, Reason::Violation(_) | Reason::Denied(_) | Reason::Slow) {
             self.tell.push_back(Tell::Close);

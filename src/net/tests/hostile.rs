@@ -141,10 +141,10 @@ fn texts_that_are_none_are_refused() {
 fn hellos_that_are_none_are_violations() {
     // N-2
     let head = |low: u16, high: u16, class: u8| {
-        [&low.to_le_bytes()[..], &high.to_le_bytes(), &[class], &[0; 8]].concat()
+        [&low.to_le_bytes()[..], &high.to_le_bytes(), &[0; 8], &[class], &[0; 8]].concat()
     };
     let with = |address: &[u8]| [&head(1, 1, 0)[..], address].concat();
-    let mut vectors: Vec<Vec<u8>> = (0..13).map(|cut| head(1, 1, 0)[..cut].to_vec()).collect();
+    let mut vectors: Vec<Vec<u8>> = (0..21).map(|cut| head(1, 1, 0)[..cut].to_vec()).collect();
     vectors.extend((2..=20).map(|class| head(1, 1, class)));
     vectors.extend([
         head(2, 1, 0),
@@ -192,7 +192,13 @@ fn of_damaged_greetings_no_message_is_ever_decoded() {
     println!("REPRODUCE: MOBULA_MUTATIONS={mutations} MOBULA_SEED={seed}");
     let key = ClusterKey::generate();
     let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
-    let hello = Hello { versions: 1..=1, class: Class::Control, boot: 7, address: "/ip4".into() };
+    let hello = Hello {
+        versions: 1..=1,
+        features: 0,
+        class: Class::Control,
+        boot: 7,
+        address: "/ip4".into(),
+    };
     let mut valid = bytes::BytesMut::new();
     frame::own(&mut valid, 7, 0, certificate.signed());
     frame::own(&mut valid, 1, 0, &hello.encode());
@@ -239,7 +245,13 @@ proptest! {
     ) {
         let key = ClusterKey::generate();
         let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
-        let hello = Hello { versions: 1..=1, class: Class::Control, boot: 7, address: "/ip4".into() };
+        let hello = Hello {
+            versions: 1..=1,
+            features: 0,
+            class: Class::Control,
+            boot: 7,
+            address: "/ip4".into(),
+        };
         for (bytes, signed) in
             [(certificate.signed().to_vec(), true), (hello.encode().to_vec(), false)]
         {

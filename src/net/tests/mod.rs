@@ -1,6 +1,7 @@
 //! Tests of the room over real sockets on loopback.
 
 mod certificates;
+pub(crate) mod corpus;
 mod door;
 mod flow;
 mod frames;
