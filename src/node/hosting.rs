@@ -53,8 +53,8 @@ pub(super) struct HostedRun {
     doom: Option<(Exit, bool)>,
     /// No run follows on its cell, said while it starts.
     retired: bool,
-    home: NodeId,
-    epoch: Epoch,
+    pub(super) home: NodeId,
+    pub(super) epoch: Epoch,
     pub(super) sending: bool,
     pub(super) waiting: Option<Checkpoint>,
 }
@@ -80,6 +80,11 @@ impl Hosting {
     pub(super) fn figures(&self) -> (u64, Capacity) {
         let books = self.books();
         (books.version, books.ledger.free())
+    }
+
+    /// The run that room is held for under this number.
+    pub(super) fn reserved(&self, reservation: u128) -> Option<(ActorId, Epoch)> {
+        self.books().ledger.reserved(reservation)
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {

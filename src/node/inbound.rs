@@ -14,6 +14,7 @@ use mobula_actors::carrier::{Carrier, Inbox};
 use mobula_actors::id::{ActorId, NodeId, PeerKey};
 use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
 
+use super::authority::{Violation, plausible};
 use super::cluster::Cluster;
 use super::frames::{
     self, CREDIT, CreditHead, GONE, GOSSIP, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead,
@@ -71,8 +72,7 @@ impl Inbound for Door {
             _ => None,
         };
         if understood.is_none() {
-            tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
-            cluster.net(|net| net.accuse(&from.key));
+            cluster.accuse(from, &Violation::Malformed);
         }
     }
 }
@@ -91,12 +91,17 @@ impl Cluster {
             return Some(());
         };
         let carrier: Arc<dyn Carrier> = self.arc()?;
+        let control = inbound.control();
+        if let Err(violation) = plausible(head.actor, head.epoch, control.epoch()) {
+            self.accuse(from, &violation);
+            return Some(());
+        }
         // A deadline too far away to be a time is none.
         let deadline =
             head.rest_us.and_then(|rest| Instant::now().checked_add(Duration::from_micros(rest)));
         let credit = self.line_of(from, head.actor);
         let inbox = Inbox { from, head: &body, payloads, deadline, credit };
-        let extra = Self::extra(inbound.control().capacity());
+        let extra = Self::extra(control.capacity());
         if let Err(why) = inbound.deliver(&carrier, inbox, extra) {
             tracing::debug!(%from, actor = %head.actor, %why, "a message was refused");
             self.refuse(head.calls(from), &why);

@@ -18,6 +18,8 @@
 //! never yields cannot cost the node its life.
 
 #[cfg(feature = "net")]
+mod authority;
+#[cfg(feature = "net")]
 mod builder;
 #[cfg(feature = "net")]
 mod calls;
@@ -79,6 +81,7 @@ pub use names::{NameEnd, Registration};
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
 pub mod limits {
+    pub use super::authority::EPOCH_LEAP_MAX;
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
     pub use super::children::{CHILDREN_MAX, WAITING_MAX};

@@ -15,7 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
-use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::spawner::{Child, Local, Order, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
@@ -51,7 +51,8 @@ enum Next {
 impl Placer {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         let seed = origin_of(cluster.id) ^ 0x9E37;
-        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations: 0 };
+        let reservations = cluster.id.boot << LIFE_BITS;
+        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations };
         Self { cluster, choice: Mutex::new(choice) }
     }
 
@@ -117,7 +118,7 @@ impl Placer {
         let reservation = self.choice().next_reservation(self.cluster.id);
         match self.reserve(node, reservation, request).await {
             Ok(Ok(Verdict::Granted { .. })) => {
-                unfinished.at = Some(node);
+                unfinished.asks(node);
                 Some(self.start_at(node, reservation, request).await.map(|()| node))
             }
             _ => {
@@ -151,7 +152,7 @@ impl Placer {
             };
             match self.reserve(node, reservation, request).await {
                 Ok(Ok(Verdict::Granted { .. })) => {
-                    unfinished.at = Some(node);
+                    unfinished.asks(node);
                     return self.start_at(node, reservation, request).await.map(|()| node);
                 }
                 Ok(Ok(Verdict::Rejected { free, .. })) => {
@@ -271,11 +272,25 @@ impl Placer {
 }
 
 impl Choice {
-    /// Unique in the cluster: the node's origin and a counter.
+    /// Unique in the cluster, and over the lives of a node: whose it is, and a counter that began
+    /// with its boot.
     fn next_reservation(&mut self, me: NodeId) -> u128 {
-        self.reservations += 1;
-        u128::from(origin_of(me)) << 64 | u128::from(self.reservations)
+        self.reservations = self.reservations.wrapping_add(1);
+        u128::from(owner_of_key(me.key)) << 64 | u128::from(self.reservations)
     }
+}
+
+/// Reservations that a node may make for each millisecond that it lives: this many bits of them.
+const LIFE_BITS: u32 = 20;
+
+/// Who made a reservation.
+pub(super) fn owner_of(reservation: u128) -> u64 {
+    (reservation >> 64) as u64
+}
+
+/// How a key is named in reservations: nobody can choose what its own begins with.
+pub(super) fn owner_of_key(key: PeerKey) -> u64 {
+    key.0.iter().take(8).fold(0, |owner, byte| owner << 8 | u64::from(*byte))
 }
 
 /// A placement that has not succeeded yet. Dropped, what it may have left elsewhere is told to end
@@ -290,6 +305,11 @@ struct Unfinished {
 }
 
 impl Unfinished {
+    fn asks(&mut self, node: NodeId) {
+        self.at = Some(node);
+        self.cluster.children.asks(self.actor, self.epoch, node);
+    }
+
     fn finished(mut self) {
         self.finished = true;
     }

@@ -16,6 +16,7 @@ use mobula_actors::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::authority::Heard;
 use super::children::Located;
 use super::cluster::{Cluster, service_id};
 use super::directory::{Entry, Refusal, Stamp};
@@ -97,18 +98,23 @@ pub(super) struct Service(Weak<Cluster>);
 
 impl Actor for Service {
     type Args = Weak<Cluster>;
-    type Msg = NodeMsg;
+    type Msg = Heard;
 
     async fn start(cluster: Weak<Cluster>, _: &mut Context<Self>) -> Result<Self, Fault> {
         Ok(Self(cluster))
     }
 
-    async fn handle(&mut self, msg: NodeMsg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+    async fn handle(&mut self, msg: Heard, ctx: &mut Context<Self>) -> Result<(), Fault> {
         let Some(cluster) = self.0.upgrade() else {
             ctx.stop();
             return Ok(());
         };
-        match msg {
+        let Heard { from, said } = msg;
+        if let Err(violation) = cluster.believable(from, &said) {
+            cluster.accuse(from, &violation);
+            return Ok(());
+        }
+        match said {
             NodeMsg::Reserve { reservation, actor, epoch, kind, demand, verdict } => {
                 verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
             }
@@ -143,7 +149,9 @@ impl Actor for Service {
                 }
             }
             NodeMsg::NameLost { name, lost, winner, known } => {
-                cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                if cluster.may_take(from, &name) {
+                    cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                }
                 known.send(());
             }
         }

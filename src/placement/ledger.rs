@@ -162,6 +162,12 @@ impl Ledger {
         Ok(run)
     }
 
+    /// The run that an open reservation is for.
+    #[must_use]
+    pub fn reserved(&self, id: u128) -> Option<(ActorId, Epoch)> {
+        self.open.get(&id).map(|reservation| reservation.run)
+    }
+
     /// Gives up a reservation that will not be started; false when it is not open.
     pub fn cancel(&mut self, id: u128) -> bool {
         let Some(Reservation { demand, until, .. }) = self.open.remove(&id) else { return false };
