@@ -94,6 +94,10 @@ impl LaneHandler {
             .collect();
         if let Reason::Violation(violation) = reason {
             count(&self.hub.counters.violations, 1);
+            // Of a stranger nothing is kept: it can have as many keys as it likes.
+            if self.certificate.is_some() || !self.hub.membership.by_certificate() {
+                self.hub.strike(self.peer);
+            }
             tracing::warn!(peer = %self.peer, %violation, "connection closed");
         }
         if matches!(reason, Reason::Violation(_) | Reason::Denied(_) | Reason::Slow) {
