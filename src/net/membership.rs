@@ -175,11 +175,14 @@ impl Membership {
         let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
         let cluster = certified.papers().own.cluster();
         let list = Revocations::received(signed, &cluster)?;
-        let text = list.to_text();
+        let (text, version) = (list.to_text(), list.version());
         let new = certified.papers().renew(None, None, Some(list));
-        if let Some(file) = certified.revocations_file.as_ref().filter(|_| new) {
+        let file = certified.revocations_file.as_ref().filter(|_| new);
+        let newest =
+            |file: &&PathBuf| Revocations::load(file).is_ok_and(|there| there.version() >= version);
+        if let Some(file) = file.filter(|file| !newest(file)) {
             // What cannot be written is known until the node ends.
-            if let Err(error) = replace(file, &text) {
+            if let Err(error) = replace(file, &text, &certified.papers().own.peer()) {
                 tracing::warn!(%error, "membership: new revocations could not be written down");
             }
         }
@@ -318,10 +321,11 @@ impl Papers {
     }
 }
 
-/// Puts a whole file in the place of the one before: it may be read at any moment.
-fn replace(file: &Path, text: &str) -> io::Result<()> {
+/// Puts a whole file in the place of the one before: it may be read at any moment, and written by
+/// other nodes of the host.
+fn replace(file: &Path, text: &str, by: &PeerKey) -> io::Result<()> {
     let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(".new");
+    name.push(format!(".{by:#}.new"));
     let new = file.with_file_name(name);
     fs::write(&new, text)?;
     fs::rename(&new, file)

@@ -74,7 +74,6 @@ pub use link::Link;
 pub use membership::Membership;
 pub use message::{Lane, Message, Refused, Why};
 pub use revocations::Revocations;
-pub(crate) use rights::RESOURCES;
 pub use rights::{Caps, Denied, Rights, Verb};
 
 /// What a node needs to join the network.

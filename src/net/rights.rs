@@ -49,7 +49,7 @@ pub struct Caps {
 }
 
 /// The names of the resources, in the order of the fields of [`Caps`].
-pub(crate) const RESOURCES: [&str; 5] = ["cpu-milli", "memory", "gpu-milli", "vram", "actors"];
+const RESOURCES: [&str; 5] = ["cpu-milli", "memory", "gpu-milli", "vram", "actors"];
 
 /// What a member may ask of each other member.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

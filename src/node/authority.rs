@@ -50,6 +50,12 @@ impl<'de> Deserialize<'de> for Heard {
 /// What no correct member sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub(super) enum Violation {
+    /// More messages than it had credit for.
+    #[error("it sends more than it has credit for")]
+    Overdrawn,
+    /// More questions than a correct node asks.
+    #[error("it floods the node")]
+    Flood,
     /// A frame that cannot be read.
     #[error("a malformed frame")]
     Malformed,
@@ -122,6 +128,8 @@ impl Cluster {
             }
             NodeMsg::NameLost { lost, .. } => speaks_for(self.id, lost.by),
             NodeMsg::End { epoch: None, .. }
+            | NodeMsg::Revoked { .. }
+            | NodeMsg::Revocations { .. }
             | NodeMsg::Locate { .. }
             | NodeMsg::Members { .. }
             | NodeMsg::NameFind { .. } => Ok(()),

@@ -16,6 +16,7 @@ use mobula_actors::wire::CallId;
 use mobula_actors::{ActorRef, CallError, Engine, Why};
 use tokio::sync::Notify;
 
+use super::asked::Asked;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Granting, Spending};
@@ -24,6 +25,7 @@ use super::frames::{self, CREDIT, CreditHead};
 use super::hosting::Hosting;
 use super::membership::Membership;
 use super::registrar::Registrar;
+use super::revoking::Revoking;
 use super::routes::Routes;
 use super::service::NodeMsg;
 use super::watched::Watched;
@@ -46,6 +48,8 @@ pub(super) struct Cluster {
     pub(super) kinds: HashMap<&'static str, Hosted>,
     net: RwLock<Option<Net>>,
     links: RwLock<HashMap<NodeId, Link>>,
+    pub(super) asked: Asked,
+    pub(super) revoking: Revoking,
     pub(super) calls: Calls,
     pub(super) spending: Spending,
     pub(super) granting: Granting,
@@ -102,6 +106,8 @@ impl Cluster {
             kinds,
             net: RwLock::default(),
             links: RwLock::default(),
+            asked: Asked::default(),
+            revoking: Revoking::default(),
             calls: Calls::default(),
             spending: Spending::default(),
             granting: Granting::default(),
@@ -165,6 +171,11 @@ impl Cluster {
 
     pub(super) fn add_link(&self, node: NodeId, link: Link) {
         self.links.write().unwrap_or_else(PoisonError::into_inner).insert(node, link);
+    }
+
+    /// The nodes that are connected.
+    pub(super) fn linked(&self) -> Vec<NodeId> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     pub(super) fn remove_link(&self, node: NodeId) {

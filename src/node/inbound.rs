@@ -14,6 +14,7 @@ use mobula_actors::carrier::{Carrier, Inbox};
 use mobula_actors::id::{ActorId, NodeId, PeerKey};
 use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
 
+use super::asked::denied;
 use super::authority::{Violation, plausible};
 use super::cluster::Cluster;
 use super::frames::{
@@ -21,7 +22,7 @@ use super::frames::{
     REPLY, ReplyHead,
 };
 use crate::gossip::Input;
-use crate::net::{DialOutcome, Inbound, Link, Message};
+use crate::net::{DialOutcome, Inbound, Link, Message, Verb};
 
 /// The network's way into a node that may be going away.
 pub(super) struct Door(pub(super) Weak<Cluster>);
@@ -32,6 +33,7 @@ impl Inbound for Door {
         cluster.add_link(node, link);
         cluster.gossip(Input::Connected { key: node.key, boot: node.boot, address });
         cluster.watch_again(node);
+        cluster.offer_revocations(node);
         cluster.changed.notify_waiters();
     }
 
@@ -41,6 +43,7 @@ impl Inbound for Door {
         for message in unwritten {
             cluster.never_left(message);
         }
+        cluster.revoking.disconnected(node);
         cluster.calls.disconnected(node);
         cluster.spending.end(node);
         cluster.granting.end(node);
@@ -57,14 +60,18 @@ impl Inbound for Door {
         });
     }
 
-    fn message(&self, from: NodeId, _: &Link, message: Message) {
+    fn message(&self, from: NodeId, link: &Link, message: Message) {
         let Some(cluster) = self.0.upgrade() else { return };
         let understood = match message.kind {
-            MESSAGE => cluster.deliver(from, message),
+            MESSAGE => cluster.deliver(from, link, message),
             REPLY => cluster.answered(from, message),
             CREDIT => cluster.funded(from, &message),
             GONE => cluster.not_there(from, &message),
             HANDED => cluster.handed(from, &message),
+            GOSSIP if !cluster.asked.allows(from.key, Instant::now()) => {
+                cluster.accuse(from, &Violation::Flood);
+                Some(())
+            }
             GOSSIP => {
                 cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
                 Some(())
@@ -79,7 +86,7 @@ impl Inbound for Door {
 
 impl Cluster {
     /// Puts a message into its actor's mailbox. `None` if it is malformed.
-    fn deliver(&self, from: NodeId, message: Message) -> Option<()> {
+    fn deliver(&self, from: NodeId, link: &Link, message: Message) -> Option<()> {
         let (head, behind) = frames::split::<MessageHead>(&message.head)?;
         if head.calls.len() > REPLIES_PER_MESSAGE_MAX {
             return None;
@@ -90,6 +97,13 @@ impl Cluster {
             self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
             return Some(());
         };
+        if head.actor.number != 0 && link.may(Verb::Message).is_err() {
+            self.refuse(head.calls(from), &denied(Verb::Message));
+            // It was given no place, so its credit is free.
+            let head = CreditHead { actor: head.actor, messages: 1 };
+            self.push_control(from, frames::bare(CREDIT, &head));
+            return Some(());
+        }
         let carrier: Arc<dyn Carrier> = self.arc()?;
         let control = inbound.control();
         if let Err(violation) = plausible(head.actor, head.epoch, control.epoch()) {
@@ -99,7 +113,14 @@ impl Cluster {
         // A deadline too far away to be a time is none.
         let deadline =
             head.rest_us.and_then(|rest| Instant::now().checked_add(Duration::from_micros(rest)));
-        let credit = self.line_of(from, head.actor);
+        let credit = match self.line_of(from, head.actor) {
+            Ok(credit) => credit,
+            Err(violation) => {
+                self.refuse(head.calls(from), &Why::NoCredit);
+                self.accuse(from, &violation);
+                return Some(());
+            }
+        };
         let inbox = Inbox { from, head: &body, payloads, deadline, credit };
         let extra = Self::extra(control.capacity());
         if let Err(why) = inbound.deliver(&carrier, inbox, extra) {
@@ -110,12 +131,13 @@ impl Cluster {
         Some(())
     }
 
-    /// The node's own actors need no credit.
-    fn line_of(&self, from: NodeId, actor: ActorId) -> u32 {
+    /// The node's own actors need no credit, and are not to be flooded either.
+    fn line_of(&self, from: NodeId, actor: ActorId) -> Result<u32, Violation> {
         if actor.number == 0 {
-            return 0;
+            let allowed = self.asked.allows(from.key, Instant::now());
+            return allowed.then_some(0).ok_or(Violation::Flood);
         }
-        self.granting.received(from, actor).unwrap_or(0)
+        self.granting.received(from, actor).ok_or(Violation::Overdrawn)
     }
 
     fn answered(&self, from: NodeId, message: Message) -> Option<()> {

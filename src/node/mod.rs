@@ -18,6 +18,8 @@
 //! never yields cannot cost the node its life.
 
 #[cfg(feature = "net")]
+mod asked;
+#[cfg(feature = "net")]
 mod authority;
 #[cfg(feature = "net")]
 mod builder;
@@ -53,6 +55,8 @@ mod placing;
 #[cfg(feature = "net")]
 mod registrar;
 #[cfg(feature = "net")]
+mod revoking;
+#[cfg(feature = "net")]
 mod routes;
 #[cfg(feature = "net")]
 mod service;
@@ -81,6 +85,7 @@ pub use names::{NameEnd, Registration};
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
 pub mod limits {
+    pub use super::asked::{ASKED_BURST, ASKED_PER_SECOND};
     pub use super::authority::EPOCH_LEAP_MAX;
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;

@@ -19,10 +19,12 @@ use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::spawner::{Child, Local, Order, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
+use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
 use super::hosting::Commission;
 use super::service::{NodeMsg, StartOrder};
 use crate::machine::{Rng, Time};
+use crate::net::Denied;
 use crate::placement::{Attempt, Debits, PLACED_WITHIN, Step, Verdict, Where};
 
 /// How long a node may take to say whether it has room.
@@ -140,9 +142,15 @@ impl Placer {
             place: Where::new(request.settings.place, self.cluster.id),
             avoid: request.avoid.clone(),
         };
+        let mut denied: Option<Denied> = None;
         let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
         loop {
-            let (node, reservation) = match self.next(&mut attempt)? {
+            let next = self.next(&mut attempt);
+            let next = next.map_err(|why| match &denied {
+                Some(denied) => SpawnError::Refused(denied.to_string()),
+                None => why,
+            });
+            let (node, reservation) = match next? {
                 Next::Ask(node, reservation) => (node, reservation),
                 Next::Wait(until) => {
                     let now = self.cluster.membership.now();
@@ -158,7 +166,15 @@ impl Placer {
                 Ok(Ok(Verdict::Rejected { free, .. })) => {
                     attempt.rejected(node, free, &mut self.choice().debits);
                 }
-                Ok(Err(_)) | Err(_) => attempt.unanswered(node),
+                // Others grant it no more than this one does; only what it has there differs.
+                Ok(Err(Unreserved::Denied(why @ (Denied::Verb(_) | Denied::Kind(_))))) => {
+                    return Err(SpawnError::Refused(why.to_string()));
+                }
+                Ok(Err(Unreserved::Denied(why))) => {
+                    denied = Some(why);
+                    attempt.unanswered(node);
+                }
+                Ok(Err(Unreserved::Unfit(_))) | Err(_) => attempt.unanswered(node),
             }
         }
     }
@@ -181,7 +197,7 @@ impl Placer {
         node: NodeId,
         reservation: u128,
         request: &Request,
-    ) -> Result<Result<Verdict, String>, CallError> {
+    ) -> Result<Result<Verdict, Unreserved>, CallError> {
         let (actor, epoch) = (request.order.id, request.order.epoch);
         let kind = request.seed.kind();
         let demand = &request.settings.demand;

@@ -16,6 +16,7 @@ use mobula_actors::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::asked::Unreserved;
 use super::authority::Heard;
 use super::children::Located;
 use super::cluster::{Cluster, service_id};
@@ -23,7 +24,7 @@ use super::directory::{Entry, Refusal, Stamp};
 use super::hosting::Commission;
 use super::membership::Member;
 use super::names::NameEnd;
-use crate::placement::Verdict;
+use crate::placement::{Dimension, Verdict};
 
 /// What nodes say to each other.
 #[derive(Serialize, Deserialize)]
@@ -35,7 +36,7 @@ pub(super) enum NodeMsg {
         epoch: Epoch,
         kind: String,
         demand: Demand,
-        verdict: Reply<Result<Verdict, String>>,
+        verdict: Reply<Result<Verdict, Unreserved>>,
     },
     /// Start what was reserved.
     Start(Box<StartOrder>),
@@ -67,6 +68,10 @@ pub(super) enum NodeMsg {
     Names { enter: Vec<Entry>, leave: Vec<(String, Stamp)>, refused: Reply<Vec<(String, Refusal)>> },
     /// Your registration has given way to an older one.
     NameLost { name: String, lost: Stamp, winner: Stamp, known: Reply<()> },
+    /// The version of the list of revocations that is known here; 0 for none.
+    Revoked { version: u64 },
+    /// That list, which the cluster signed.
+    Revocations { list: Payload },
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -114,11 +119,15 @@ impl Actor for Service {
             cluster.accuse(from, &violation);
             return Ok(());
         }
+        let Some(said) = cluster.permitted(from, said) else { return Ok(()) };
         match said {
             NodeMsg::Reserve { reservation, actor, epoch, kind, demand, verdict } => {
-                verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
+                let more = Dimension::ALL.map(|dimension| dimension.needed(&demand));
+                let granted = cluster.grants_start(from, &kind, more);
+                let reserve = |()| cluster.reserve(reservation, actor, epoch, &kind, &demand);
+                verdict.send(granted.map_err(Unreserved::Denied).and_then(reserve));
             }
-            NodeMsg::Start(order) => start(cluster, *order),
+            NodeMsg::Start(order) => start(cluster, from, *order),
             // Nobody ends a node's own actor from elsewhere.
             NodeMsg::End { actor, .. } if actor == service_id(cluster.id) => {}
             NodeMsg::End { actor, epoch, exit, kill } => {
@@ -154,13 +163,17 @@ impl Actor for Service {
                 }
                 known.send(());
             }
+            NodeMsg::Revoked { version } => cluster.compare_revocations(from, version),
+            NodeMsg::Revocations { list } => cluster.learn_revocations(from, &list.0),
         }
         Ok(())
     }
 }
 
-fn start(cluster: Arc<Cluster>, order: StartOrder) {
-    let commission = match commission(&cluster, &order) {
+fn start(cluster: Arc<Cluster>, from: NodeId, order: StartOrder) {
+    let granted = cluster.grants_start(from, &order.kind, [0; 5]);
+    let granted = granted.map_err(|denied| denied.to_string());
+    let commission = match granted.and_then(|()| commission(&cluster, &order)) {
         Ok(commission) => commission,
         Err(why) => {
             cluster.cancel(order.reservation);
