@@ -264,6 +264,7 @@ fn limits() -> Vec<(&'static str, String)> {
         ("supervision::RESTARTS_WARN", count(supervision::RESTARTS_WARN as usize)),
         ("node::ASKED_BURST", count(node::ASKED_BURST as usize)),
         ("node::ASKED_PER_SECOND", count(node::ASKED_PER_SECOND as usize)),
+        ("node::BACKLOG_MAX", count(node::BACKLOG_MAX)),
         ("node::EPOCH_LEAP_MAX", count(node::EPOCH_LEAP_MAX as usize)),
         ("node::CALLS_MAX", count(node::CALLS_MAX)),
         ("node::CREDIT_START", count(node::CREDIT_START as usize)),

@@ -17,6 +17,7 @@ use mobula_actors::{ActorRef, CallError, Engine, Why};
 use tokio::sync::Notify;
 
 use super::asked::Asked;
+use super::backlog::Backlog;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Granting, Spending};
@@ -49,6 +50,7 @@ pub(super) struct Cluster {
     net: RwLock<Option<Net>>,
     links: RwLock<HashMap<NodeId, Link>>,
     pub(super) asked: Asked,
+    pub(super) backlog: Backlog,
     pub(super) revoking: Revoking,
     pub(super) calls: Calls,
     pub(super) spending: Spending,
@@ -107,6 +109,7 @@ impl Cluster {
             net: RwLock::default(),
             links: RwLock::default(),
             asked: Asked::default(),
+            backlog: Backlog::default(),
             revoking: Revoking::default(),
             calls: Calls::default(),
             spending: Spending::default(),

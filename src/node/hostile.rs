@@ -270,6 +270,8 @@ async fn damaged_frames_of_members_never_panic_a_node() {
     // W-2, F-2
     let mut scene = Scene::new().await;
     let valid = scene.frames().await;
+    // They may ask what the scribe may.
+    (0..64).for_each(|n| scene.cluster.add_link(stranger(n), scene.link.clone()));
     assert!(valid.len() > 15);
     let asked = std::env::var("MOBULA_MUTATIONS").ok().and_then(|n| n.parse().ok());
     let mut rng = Rng::new(4);

@@ -22,6 +22,8 @@ mod asked;
 #[cfg(feature = "net")]
 mod authority;
 #[cfg(feature = "net")]
+mod backlog;
+#[cfg(feature = "net")]
 mod builder;
 #[cfg(feature = "net")]
 mod calls;
@@ -87,6 +89,7 @@ pub use names::{NameEnd, Registration};
 pub mod limits {
     pub use super::asked::{ASKED_BURST, ASKED_PER_SECOND};
     pub use super::authority::EPOCH_LEAP_MAX;
+    pub use super::backlog::BACKLOG_MAX;
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
     pub use super::children::{CHILDREN_MAX, WAITING_MAX};
