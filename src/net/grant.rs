@@ -256,3 +256,204 @@ fn decode(bytes: &[u8]) -> Result<Vec<Bytes>, CertificateError> {
         _ => Err(CertificateError::NoGrant),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::net::{ClusterKey, Membership, Verb};
+
+    const HOUR: Duration = Duration::from_secs(3_600);
+    const KIND: &str = "test.kind";
+
+    /// What can be wrong with what a member shows.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    enum Flaw {
+        /// It shows nothing.
+        Absent,
+        Expired,
+        WrongHolder,
+        /// To start, of other kinds; else for all that is not asked.
+        WrongKind,
+        /// It permits more than what it was made from.
+        Widened,
+        /// It was made from another grant than the one it is shown with.
+        Replayed,
+        /// One of those through whose hands it went was revoked.
+        Revoked,
+        None,
+    }
+
+    const FLAWS: [Flaw; 8] = [
+        Flaw::Absent,
+        Flaw::Expired,
+        Flaw::WrongHolder,
+        Flaw::WrongKind,
+        Flaw::Widened,
+        Flaw::Replayed,
+        Flaw::Revoked,
+        Flaw::None,
+    ];
+
+    /// A cluster with a member that was given everything, one to whom it hands that on, and one that
+    /// itself may ask for nothing.
+    struct Scene {
+        key: ClusterKey,
+        giver: Identity,
+        middle: Identity,
+        holder: Identity,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let [giver, middle, holder] = std::array::from_fn(|_| Identity::generate());
+            Self { key: ClusterKey::generate(), giver, middle, holder }
+        }
+
+        /// A node to which the grant is shown.
+        fn judge(&self) -> Membership {
+            self.key.admit(Identity::generate().peer_key(), HOUR).into()
+        }
+
+        fn middle(&self, rights: Rights) -> Grant {
+            let own = self.key.admit(self.giver.peer_key(), HOUR);
+            Grant::issue(&self.giver, &own, self.middle.peer_key(), HOUR, rights).unwrap()
+        }
+
+        /// A chain whose last link is signed, whatever it says.
+        fn signed(&self, behind: &Grant, parent: &Grant, holder: PeerKey, rights: Rights) -> Grant {
+            let body = Body {
+                cluster: self.key.id(),
+                issuer: self.middle.peer_key(),
+                holder,
+                serial: now_ms(),
+                expires_s: now_s() + 60,
+                rights,
+                parent: parent.signature().unwrap(),
+            };
+            let mut chain = behind.clone();
+            chain.signed.push(self.middle.sign(TITLE, &body).into());
+            chain
+        }
+
+        fn shown(&self, flaw: Flaw, verb: Verb) -> Option<Grant> {
+            let (all, nothing) = (Rights::all(), Rights::of([]));
+            let others = Rights::of(Verb::ALL.into_iter().filter(|other| *other != verb));
+            let (wide, holder) = (self.middle(all.clone()), self.holder.peer_key());
+            let narrow = |holder, lifetime, rights| {
+                wide.narrow(&self.middle, holder, lifetime, rights).unwrap()
+            };
+            Some(match flaw {
+                Flaw::Absent => return None,
+                Flaw::Expired => narrow(holder, Duration::ZERO, all),
+                Flaw::WrongHolder => narrow(self.giver.peer_key(), HOUR, all),
+                Flaw::WrongKind if verb == Verb::Start => {
+                    narrow(holder, HOUR, all.kinds(["test.other"]))
+                }
+                Flaw::WrongKind => narrow(holder, HOUR, others),
+                Flaw::Widened => {
+                    let tight = self.middle(others);
+                    self.signed(&tight, &tight, holder, all)
+                }
+                Flaw::Replayed => self.signed(&self.middle(nothing), &wide, holder, all),
+                Flaw::Revoked | Flaw::None => narrow(holder, HOUR, all),
+            })
+        }
+
+        /// Whether a node lets the holder do this, by its own certificate and by what it shows.
+        fn lets(&self, flaw: Flaw, verb: Verb) -> bool {
+            let (judge, holder) = (self.judge(), self.holder.peer_key());
+            if flaw == Flaw::Revoked {
+                let list = self.key.revoke_nobody();
+                let list = list.revoke(&self.key, self.middle.peer_key(), u64::MAX).unwrap();
+                assert!(judge.learn(list.signed()).unwrap());
+            }
+            let own = self.key.admit_with(holder, HOUR, Rights::of([])).unwrap();
+            let own = judge.verify(&holder, own.signed()).unwrap();
+            let shown = self.shown(flaw, verb);
+            let grant = shown.and_then(|grant| judge.verify_grant(&holder, &grant.encode()).ok());
+            let mut rights =
+                std::iter::once(own.rights()).chain(grant.iter().flat_map(Grant::rights));
+            rights.any(|rights| match verb {
+                Verb::Start => rights.may_start(KIND, &[1; 5]).is_ok(),
+                _ => rights.may(verb).is_ok(),
+            })
+        }
+    }
+
+    /// X6 of the threat model, 9 × 8 cells.
+    #[test]
+    fn of_nine_verbs_and_eight_states_of_a_grant_exactly_the_valid_ones_pass() {
+        // GR-1, GR-2
+        let scene = Scene::new();
+        let mut cells = 0;
+        for verb in Verb::ALL {
+            for flaw in FLAWS {
+                assert_eq!(scene.lets(flaw, verb), flaw == Flaw::None, "{verb} {flaw:?}");
+                cells += 1;
+            }
+        }
+        assert_eq!(cells, 72);
+    }
+
+    #[test]
+    fn a_grant_survives_its_file_and_no_changed_byte() {
+        // GR-1
+        let scene = Scene::new();
+        let grant = scene.shown(Flaw::None, Verb::Start).unwrap();
+        assert_eq!(Grant::parse(&grant.to_text()).unwrap(), grant);
+        let issuers = [scene.giver.peer_key(), scene.middle.peer_key()];
+        assert_eq!(grant.issuers().collect::<Vec<_>>(), issuers);
+        let bytes = grant.encode();
+        let cluster = scene.key.id();
+        assert!(Grant::decoded(&bytes, &cluster).is_ok());
+        assert!(Grant::decoded(&bytes, &ClusterKey::generate().id()).is_err());
+        for place in (0..bytes.len()).step_by(7) {
+            let mut changed = bytes.clone();
+            changed[place] ^= 1;
+            assert!(Grant::decoded(&changed, &cluster).is_err(), "byte {place}");
+            assert!(Grant::decoded(&bytes[..place], &cluster).is_err(), "cut at {place}");
+        }
+    }
+
+    #[test]
+    fn only_its_holder_hands_a_grant_on_never_widens_it_and_not_without_end() {
+        // GR-1
+        let scene = Scene::new();
+        let tight = Rights::of([Verb::Find]);
+        let grant = scene.middle(tight.clone());
+        let holder = scene.holder.peer_key();
+        let by = |issuer, rights| grant.narrow(issuer, holder, HOUR, rights);
+        let refused = by(&scene.giver, tight.clone());
+        assert!(matches!(refused, Err(CertificateError::Signature)), "{refused:?}");
+        assert!(matches!(by(&scene.middle, Rights::all()), Err(CertificateError::Widened)));
+        let third = by(&scene.middle, tight.clone()).unwrap();
+        let fourth = third.narrow(&scene.holder, holder, HOUR, tight.clone()).unwrap();
+        let fifth = fourth.narrow(&scene.holder, holder, HOUR, tight.clone());
+        assert!(matches!(fifth, Err(CertificateError::Chain)));
+        let wordy = tight.kinds((0..9).map(|n| n.to_string()));
+        let refused = by(&scene.middle, wordy);
+        assert!(matches!(refused, Err(CertificateError::Wordy)));
+    }
+
+    #[test]
+    fn the_longest_certificate_and_grant_fit_where_they_must() {
+        let scene = Scene::new();
+        let kinds = (0..super::super::limits::GRANT_KINDS_MAX).map(|n| format!("{n:0>64}"));
+        let most = Some(u64::MAX);
+        let caps = crate::net::Caps {
+            cpu_milli: most,
+            memory_bytes: most,
+            gpu_milli: most,
+            vram_bytes: most,
+            actors: most,
+        };
+        let rights = Rights::all().kinds(kinds).caps(caps);
+        let own = scene.key.admit_with(scene.giver.peer_key(), HOUR, rights.clone()).unwrap();
+        assert!(own.signed().len() <= CERTIFICATE_BYTES_MAX);
+        let holder = scene.holder.peer_key();
+        let grant = Grant::issue(&scene.giver, &own, holder, HOUR, rights).unwrap();
+        assert_eq!(Grant::parse(&grant.to_text()).unwrap(), grant);
+    }
+}

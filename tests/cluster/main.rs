@@ -5,6 +5,7 @@
 mod calls;
 mod deaths;
 mod flow;
+mod grants;
 #[cfg(feature = "ractor")]
 mod guests;
 mod inspections;
@@ -16,5 +17,6 @@ mod places;
 mod process;
 mod puppet;
 mod remote;
+mod rogues;
 mod strangers;
 mod support;

@@ -4,6 +4,7 @@ mod certificates;
 mod door;
 mod flow;
 mod frames;
+mod grants;
 mod hostile;
 
 use std::{sync::Arc, time::Duration};
