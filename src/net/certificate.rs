@@ -164,7 +164,7 @@ pub enum CertificateError {
     #[error("rights name at most 8 kinds, each of at most 64 bytes")]
     Wordy,
     /// Another key signed it, or it was changed.
-    #[error("it is not signed with the key of this cluster")]
+    #[error("it is not signed with the key of this cluster, or of the one who gives it")]
     Signature,
     /// Of another node.
     #[error("the certificate is that of {holder:#}, but this is {node:#}: `mobula admit` it")]
@@ -184,10 +184,10 @@ pub enum CertificateError {
     #[error("the certificate is revoked")]
     Revoked,
     /// Nobody showed one.
-    #[error("no certificate was shown")]
+    #[error("no certificate was shown: the peer is no member, or goes by an allowlist")]
     Missing,
-    /// The members are on a list: there are no files to read again, and nothing to revoke.
-    #[error("the members are on an allowlist: revocations need certificates")]
+    /// The members are on a list: no certificate is taken, there is nothing to grant or to revoke.
+    #[error("this node goes by an allowlist: a cluster uses that or certificates, not both")]
     Listed,
     /// A list of revocations is full.
     #[error("a list of revocations holds at most 4096 nodes: begin a new cluster key")]
