@@ -115,6 +115,8 @@ pub(super) const REGION_RATE: Refill =
     Refill { burst: 512, every: Duration::from_micros(1_000_000 / 128) };
 /// Addresses and networks that knocked lately.
 pub(super) const BUCKETS_MAX: usize = 4096;
+/// Certificates and grants that are looked at on one connection after the first.
+pub(super) const PAPERS_MAX: usize = 1024;
 /// How often a member may break the protocol before it is kept out.
 pub(super) const STRIKES_MAX: usize = 3;
 /// The time in which these are counted.

@@ -173,9 +173,17 @@ impl Membership {
     /// that the next life knows it too. `true` if it is new.
     pub(super) fn learn(&self, signed: &[u8]) -> Result<bool, CertificateError> {
         let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
-        let cluster = certified.papers().own.cluster();
+        let (cluster, known) = {
+            let papers = certified.papers();
+            (papers.own.cluster(), papers.revocations.as_ref().map(Revocations::version))
+        };
+        // Before the signature is looked at, which takes a while.
+        let version = Revocations::version_of(signed).ok_or(CertificateError::NoRevocations)?;
+        if known.is_some_and(|known| version <= known) {
+            return Ok(false);
+        }
         let list = Revocations::received(signed, &cluster)?;
-        let (text, version) = (list.to_text(), list.version());
+        let text = list.to_text();
         let new = certified.papers().renew(None, None, Some(list));
         let file = certified.revocations_file.as_ref().filter(|_| new);
         let newest =

@@ -70,6 +70,11 @@ impl Revocations {
         Ok(Self { signed: signed.to_vec(), body })
     }
 
+    /// The version of a list, as it says.
+    pub(super) fn version_of(signed: &[u8]) -> Option<u64> {
+        peek(signed).map(|body: Body| body.version)
+    }
+
     /// The list as it is sent to peers.
     #[must_use]
     pub fn signed(&self) -> &[u8] {

@@ -56,6 +56,9 @@ pub(super) enum Violation {
     /// More questions than a correct node asks.
     #[error("it floods the node")]
     Flood,
+    /// A list of revocations that the cluster did not sign.
+    #[error("it forges revocations")]
+    Forged,
     /// A frame that cannot be read.
     #[error("a malformed frame")]
     Malformed,
@@ -160,7 +163,7 @@ impl Cluster {
         actor: ActorId,
         epoch: Epoch,
     ) -> Result<(), Violation> {
-        if actor.origin != origin_of(from) || owner_of(reservation) != owner_of_key(from.key) {
+        if owner_of(reservation) != owner_of_key(from.key) {
             return Err(Violation::NotHome(actor));
         }
         match self.is_home(from, actor)? {
@@ -169,8 +172,11 @@ impl Cluster {
         }
     }
 
-    /// The run of a hosted actor, whose home `from` must be.
+    /// The run of a hosted actor, whose home `from` must be: the node that made the actor.
     fn is_home(&self, from: NodeId, actor: ActorId) -> Result<Option<Epoch>, Violation> {
+        if actor.origin != origin_of(from) {
+            return Err(Violation::NotHome(actor));
+        }
         match self.hosting.running().get(&actor) {
             Some(hosted) if hosted.home != from => Err(Violation::NotHome(actor)),
             hosted => Ok(hosted.map(|hosted| hosted.epoch)),
@@ -314,6 +320,7 @@ mod tests {
                 refused,
             }),
             ask(move |known| NodeMsg::NameLost { name: "name".into(), lost, winner, known }),
+            Scene::told(NodeMsg::Revocations { list: Payload(Bytes::from_static(b"nonsense")) }),
         ];
         for (n, lie) in (1..).zip(scene.said(lies).await) {
             scene.give(there, lie);

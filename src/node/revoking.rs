@@ -13,6 +13,7 @@ use bytes::Bytes;
 use mobula_actors::Payload;
 use mobula_actors::id::NodeId;
 
+use super::authority::Violation;
 use super::cluster::Cluster;
 use super::service::NodeMsg;
 use crate::net::Revocations;
@@ -70,7 +71,7 @@ impl Cluster {
             Some(Ok(true)) => {
                 tracing::info!(%from, "a newer list of revocations holds from now on")
             }
-            Some(Err(why)) => tracing::warn!(%from, %why, "a list of revocations is not taken"),
+            Some(Err(_)) => self.accuse(from, &Violation::Forged),
             _ => {}
         }
     }

@@ -57,12 +57,14 @@ impl LaneHandler {
                 if self.certificate.is_some() =>
             {
                 let link = link.clone();
+                self.another_paper()?;
                 self.certificate = Some(self.hub.membership.verify(&self.peer, body)?);
                 self.entitle(&link);
                 Ok(())
             }
             (kind::GRANT, Lane::Control, Phase::Carrying(link)) if self.certificate.is_some() => {
                 let link = link.clone();
+                self.another_paper()?;
                 self.granted(body, &link);
                 Ok(())
             }

@@ -80,6 +80,8 @@ pub(super) struct LaneHandler {
     /// The serials of the certificate and of the grant that it was shown.
     shown: u64,
     shown_grant: u64,
+    /// How many it has shown after the first.
+    papers: usize,
     /// At most one of each.
     tell: VecDeque<Tell>,
 }
@@ -153,6 +155,7 @@ impl LaneHandler {
             grant: None,
             shown: 0,
             shown_grant: 0,
+            papers: 0,
             tell: VecDeque::new(),
         }
     }

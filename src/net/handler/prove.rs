@@ -5,9 +5,11 @@ use bytes::Bytes;
 use super::{LaneHandler, Origin, Phase, Tell, leave::Reason};
 use crate::net::{
     CertificateError,
+    frame::Violation,
     grant::Grant,
     hello::{Class, kind},
     hub::count,
+    limits::PAPERS_MAX,
     link::Link,
     message::Lane,
 };
@@ -45,6 +47,12 @@ impl LaneHandler {
         self.show(Lane::Control);
         self.show_grant();
         Ok(())
+    }
+
+    /// To look at papers costs time: a member shows new ones now and then, not all the time.
+    pub(super) fn another_paper(&mut self) -> Result<(), Violation> {
+        self.papers = self.papers.saturating_add(1);
+        if self.papers > PAPERS_MAX { Err(Violation::Unexpected) } else { Ok(()) }
     }
 
     /// A member shows what another one granted it. One that does not hold changes nothing.

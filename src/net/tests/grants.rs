@@ -67,7 +67,8 @@ async fn a_list_that_a_peer_brought_is_written_down_and_never_in_the_place_of_a_
     assert!(!membership.learn(lists[1].signed()).unwrap());
     assert!(!membership.learn(lists[2].signed()).unwrap());
     let other = ClusterKey::generate();
-    let forged = other.revoke_nobody().revoke(&other, me.peer_key(), 1).unwrap();
+    let forged = |list: Revocations| list.revoke(&other, me.peer_key(), 1).unwrap();
+    let forged = (0..3).fold(other.revoke_nobody(), |list, _| forged(list));
     assert!(membership.learn(forged.signed()).is_err());
     assert!(membership.learn(b"nonsense").is_err());
     // Somebody copied a newer one there a moment ago.
