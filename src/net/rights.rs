@@ -66,13 +66,13 @@ pub struct Rights {
 #[non_exhaustive]
 pub enum Denied {
     /// Not this.
-    #[error("the member may not {0}: it has no grant for that")]
+    #[error("the member lacks the right `{0}`: neither its certificate nor a grant gives it")]
     Verb(Verb),
     /// It may start actors, but not these.
-    #[error("the member may not start the kind {0:?}: its grant names others")]
+    #[error("the member has no right to start the kind {0:?}, only others")]
     Kind(String),
     /// It may start actors of this kind, but not so many or large ones.
-    #[error("the member would take {asked} of {resource}, and its grant is for {granted} a node")]
+    #[error("the member would take {asked} of {resource}, and has a right to {granted} on a node")]
     Cap {
         /// As the command `mobula` names it.
         resource: String,
@@ -261,9 +261,9 @@ mod tests {
         let refused = rights.may_start("b", &[0; 5]).unwrap_err();
         assert_eq!(refused, Denied::Kind("b".into()));
         let refused = rights.may_start("a", &[0, 0, 0, 0, 3]).unwrap_err().to_string();
-        assert!(refused.contains("3 of actors") && refused.contains("for 2"), "{refused}");
+        assert!(refused.contains("3 of actors") && refused.contains("to 2 on"), "{refused}");
         let refused = rights.may(Verb::Watch).unwrap_err().to_string();
-        assert!(refused.contains("may not watch"), "{refused}");
+        assert!(refused.contains("`watch`"), "{refused}");
         assert!(Rights::of([]).may_start("a", &[0; 5]).is_err());
     }
 

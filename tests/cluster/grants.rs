@@ -45,7 +45,7 @@ async fn two(rights: Rights) -> [Node; 2] {
 #[track_caller]
 fn names(verb: Verb, refused: impl std::fmt::Display) {
     let refused = refused.to_string();
-    assert!(refused.contains(&format!("may not {verb}")), "{refused}");
+    assert!(refused.contains("member") && refused.contains(&verb.to_string()), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
