@@ -51,7 +51,7 @@ pub enum Why {
     Restarted,
     /// The actor's node does not let this one ask that.
     #[error("{0}")]
-    Denied(String),
+    Denied(Box<str>),
 }
 
 /// Why an answer is missing. The message may have run.

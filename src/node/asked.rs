@@ -108,7 +108,7 @@ fn why(verb: Verb) -> fn() -> Why {
 }
 
 pub(super) fn denied(verb: Verb) -> Why {
-    Why::Denied(Denied::Verb(verb).to_string())
+    Why::Denied(Denied::Verb(verb).to_string().into())
 }
 
 impl Cluster {

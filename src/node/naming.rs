@@ -104,7 +104,7 @@ impl Cluster {
                         return Err(NameError::TooMany(name(), NAMES_MAX));
                     }
                     Err(CallError::Rejected(Why::Denied(why))) => {
-                        return Err(NameError::Denied(name(), why));
+                        return Err(NameError::Denied(name(), why.into()));
                     }
                     Ok(Err(Refusal::NotMine)) | Err(_) => {
                         tokio::time::sleep(ASK_AGAIN).await;
@@ -169,7 +169,7 @@ impl Cluster {
                 Ok(Ok(Ok(Some(entry)))) => return Ok(Some(Some(entry))),
                 Ok(Ok(Ok(None))) => {}
                 Ok(Err(CallError::Rejected(Why::Denied(why)))) => {
-                    return Err(NameError::Denied(name.into(), why));
+                    return Err(NameError::Denied(name.into(), why.into()));
                 }
                 _ => all = false,
             }
