@@ -49,6 +49,9 @@ pub enum Why {
     /// The actor was started again, and drops the messages that waited for it.
     #[error("the actor was started again and dropped its mailbox")]
     Restarted,
+    /// The actor's node does not let this one ask that.
+    #[error("{0}")]
+    Denied(Box<str>),
 }
 
 /// Why an answer is missing. The message may have run.
@@ -154,6 +157,9 @@ pub enum NameError {
     /// The node has as many names as it may have.
     #[error("{0:?} would be one name too many: give up some of this node's {1}")]
     TooMany(String, usize),
+    /// A node that keeps the name does not let this one ask that.
+    #[error("the name {0:?} cannot be asked for: {1}")]
+    Denied(String, String),
     /// The nodes that keep the name did not answer in time.
     #[error("the nodes that keep the name {0:?} did not answer in time; try again")]
     Unreachable(String),

@@ -82,6 +82,8 @@ pub enum Exit {
     NoProc,
     /// `start` said that the actor is not needed.
     Ignored,
+    /// Its node does not let this one watch it.
+    Denied(String),
 }
 
 impl Exit {
@@ -115,6 +117,7 @@ impl fmt::Display for Exit {
             Self::NoCapacity(why) => write!(f, "no capacity: {why}"),
             Self::NoProc => f.write_str("no such actor"),
             Self::Ignored => f.write_str("not needed"),
+            Self::Denied(why) => write!(f, "not watched: {why}"),
         }
     }
 }

@@ -299,6 +299,13 @@ pub fn decode<T: DeserializeOwned>(
     decode_for(None, carrier, from, head, payloads)
 }
 
+/// The node whose message is being decoded; `None` while none is. It is the peer of the connection,
+/// so a message that says who sent it can be held against that.
+#[must_use]
+pub fn sender() -> Option<NodeId> {
+    DECODING.with(|slot| slot.borrow().as_ref().map(|context| context.from))
+}
+
 /// [`decode`] of a message to the actor `to`.
 pub(crate) fn decode_for<T: DeserializeOwned>(
     to: Option<ActorId>,

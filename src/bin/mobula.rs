@@ -8,7 +8,10 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 use mobula::actors::id::PeerKey;
-use mobula::net::{Certificate, ClusterKey, Identity, Revocations, parse_key};
+use mobula::net::{
+    self, Caps, Certificate, CertificateError, ClusterKey, Identity, Revocations, Rights, Verb,
+    parse_key,
+};
 
 /// Certificates that last longer are as good as endless.
 const DAYS_MAX: i64 = 3_650;
@@ -18,12 +21,12 @@ const MODEL: &str = "\
 Who belongs to a cluster, in ten lines:
   1. A cluster is a secret key. Keep it offline: no node ever needs it.
   2. A node is a secret key, made on its host, never copied, readable by its owner only.
-  3. The cluster key signs certificates: `this node is a member until then`.
+  3. The cluster key signs certificates: `this node is a member until then, and may ask this`.
   4. Nodes show each other their certificates before any other word; without one, no word.
   5. So a new member is known to all at once, and no other node changes a file.
   6. Certificates expire: admit the node again and replace its file; it need not stop.
-  7. Is a node's key stolen: revoke it, and copy the list of revocations to every node.
-  8. Nodes look at the list every second and close the connections of who is on it.
+  7. Is a node's key stolen: revoke it, and copy the list of revocations to a node or two.
+  8. Nodes hand newer lists on at once, and close the connections of who is on one.
   9. Is the cluster's key stolen: make a new one, and admit every node again.
  10. A node without a certificate or an allowlist listens on its own host only.
 
@@ -31,7 +34,23 @@ Who belongs to a cluster, in ten lines:
   host$    mobula keygen node.key                     (prints PEER, which is public)
   offline$ mobula admit PEER --key cluster.key --days 90 --out node.cert
   host     Node::builder().identity(\"node.key\").certificate(\"node.cert\").revocations(\"revoked\")
-  offline$ mobula revoke PEER --key cluster.key --list revoked   (then to every host)";
+  offline$ mobula revoke PEER --key cluster.key --list revoked   (then to some hosts)";
+
+const MAY: &str = "\
+What a member may ask of each other member; without --may, everything:
+  start       start actors there, of --kinds and within the bounds of each node
+  end         end actors there that it has a reference to
+  message     send messages to actors there
+  watch       be told when actors there end
+  locate      ask where actors are whose home is there
+  name        register names
+  find        look names up
+  checkpoint  hand over the states of actors that it hosts
+  members     ask for the members that are known there
+
+Answers need no grant. A client needs message, find and locate; a host for others' actors needs
+checkpoint, and whatever its actors ask for. Others are refused with an error that names what is
+missing.";
 
 /// Says who belongs to a cluster of Mobula.
 #[derive(Debug, Parser)]
@@ -47,12 +66,15 @@ enum Command {
     #[command(after_help = MODEL)]
     Keygen(Keygen),
     /// Makes a node a member: signs a certificate for its public key.
-    #[command(after_help = MODEL)]
+    #[command(after_help = MODEL, after_long_help = format!("{MODEL}\n\n{MAY}"))]
     Admit(Admit),
+    /// Hands a part of what a member may ask on to another member, signed with its own key.
+    #[command(after_help = MAY)]
+    Grant(Grant),
     /// Takes a node's membership back: puts it on the list of revocations.
     #[command(after_help = MODEL)]
     Revoke(Revoke),
-    /// Says what a certificate or a list of revocations says, if its signature is right.
+    /// Says what a certificate, a grant or a list of revocations says, if its signatures are right.
     Show(Show),
 }
 
@@ -79,6 +101,76 @@ struct Admit {
     /// Where to write the certificate; one that is there is replaced. Without it, it is printed.
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    may: May,
+}
+
+#[derive(Debug, Args)]
+struct Grant {
+    /// The public key of the member that is to have it, as `mobula keygen` printed it.
+    #[arg(value_parser = peer)]
+    peer: PeerKey,
+    /// The secret key of the member that gives it.
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// The certificate of the giver, or a grant that it holds. At most 3 grants follow each other.
+    #[arg(long, value_name = "FILE")]
+    from: PathBuf,
+    /// How long the grant holds; no longer than what it is made from.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=DAYS_MAX))]
+    days: u32,
+    /// Where to write the grant; one that is there is replaced. Without it, it is printed.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    #[command(flatten)]
+    may: May,
+}
+
+/// What is granted.
+#[derive(Debug, Args)]
+struct May {
+    /// What it may ask, such as `start,message`. Without it everything; `nothing` for nothing.
+    #[arg(long, value_name = "VERBS", value_parser = verbs)]
+    may: Option<Verbs>,
+    /// The kinds that it may start, such as `shop.cart,shop.till`. Without it all that are hosted.
+    #[arg(long, value_name = "KINDS", value_delimiter = ',')]
+    kinds: Option<Vec<String>>,
+    /// What its actors may take of each node's processors, in thousandths of a core.
+    #[arg(long, value_name = "MILLI")]
+    cpu_milli: Option<u64>,
+    /// The same of main memory, in bytes.
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<u64>,
+    /// The same of a GPU, in thousandths of one.
+    #[arg(long, value_name = "MILLI")]
+    gpu_milli: Option<u64>,
+    /// The same of device memory, in bytes.
+    #[arg(long, value_name = "BYTES")]
+    vram: Option<u64>,
+    /// How many actors it may have on each node.
+    #[arg(long, value_name = "N")]
+    actors: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+struct Verbs(Vec<Verb>);
+
+impl May {
+    fn rights(&self) -> Rights {
+        let verbs = self.may.as_ref().map_or_else(|| Verb::ALL.to_vec(), |verbs| verbs.0.clone());
+        let rights = Rights::of(verbs);
+        let rights = match &self.kinds {
+            Some(kinds) => rights.kinds(kinds.clone()),
+            None => rights,
+        };
+        rights.caps(Caps {
+            cpu_milli: self.cpu_milli,
+            memory_bytes: self.memory,
+            gpu_milli: self.gpu_milli,
+            vram_bytes: self.vram,
+            actors: self.actors,
+        })
+    }
 }
 
 #[derive(Debug, Args)]
@@ -101,7 +193,7 @@ struct Revoke {
 
 #[derive(Debug, Args)]
 struct Show {
-    /// A certificate or a list of revocations.
+    /// A certificate, a grant or a list of revocations.
     file: PathBuf,
 }
 
@@ -109,6 +201,7 @@ fn main() -> ExitCode {
     let done = match Flags::parse().command {
         Command::Keygen(flags) => keygen(&flags),
         Command::Admit(flags) => admit(&flags),
+        Command::Grant(flags) => grant(&flags),
         Command::Revoke(flags) => revoke(&flags),
         Command::Show(flags) => show(&flags.file),
     };
@@ -137,11 +230,32 @@ fn keygen(flags: &Keygen) -> Result<String, Box<dyn Error>> {
 }
 
 fn admit(flags: &Admit) -> Result<String, Box<dyn Error>> {
-    let certificate = cluster_key(&flags.key)?.admit(flags.peer, DAY.saturating_mul(flags.days));
+    let (key, lifetime) = (cluster_key(&flags.key)?, DAY.saturating_mul(flags.days));
+    let certificate = key.admit_with(flags.peer, lifetime, flags.may.rights())?;
     let text = certificate.to_text();
     let Some(out) = &flags.out else { return Ok(text) };
     replace(out, &text)?;
     Ok(about(&certificate))
+}
+
+fn grant(flags: &Grant) -> Result<String, Box<dyn Error>> {
+    let at = |file: &Path| format!("{}: ", file.display());
+    let issuer = Identity::load(&flags.key).map_err(|error| at(&flags.key) + &error.to_string())?;
+    let (peer, lifetime, rights) = (flags.peer, DAY.saturating_mul(flags.days), flags.may.rights());
+    let granted = match net::Grant::load(&flags.from) {
+        Ok(held) => held.narrow(&issuer, peer, lifetime, rights),
+        Err(CertificateError::NoGrant) => {
+            let own = Certificate::load(&flags.from);
+            let own = own.map_err(|error| at(&flags.from) + &error.to_string())?;
+            net::Grant::issue(&issuer, &own, peer, lifetime, rights)
+        }
+        Err(error) => Err(error),
+    };
+    let granted = granted.map_err(|error| at(&flags.from) + &error.to_string())?;
+    let text = granted.to_text();
+    let Some(out) = &flags.out else { return Ok(text) };
+    replace(out, &text)?;
+    Ok(about_grant(&granted))
 }
 
 fn revoke(flags: &Revoke) -> Result<String, Box<dyn Error>> {
@@ -154,12 +268,15 @@ fn revoke(flags: &Revoke) -> Result<String, Box<dyn Error>> {
     };
     let list = list.revoke(&key, flags.peer, flags.up_to).map_err(at)?;
     replace(&flags.list, &list.to_text())?;
-    Ok(format!("{}now copy it to every node\n", about_list(&list)))
+    Ok(format!("{}now copy it to a node or two\n", about_list(&list)))
 }
 
 fn show(file: &Path) -> Result<String, Box<dyn Error>> {
     if let Ok(list) = Revocations::load(file) {
         return Ok(about_list(&list));
+    }
+    if let Ok(granted) = net::Grant::load(file) {
+        return Ok(about_grant(&granted));
     }
     let certificate = Certificate::load(file);
     Ok(about(&certificate.map_err(|error| format!("{}: {error}", file.display()))?))
@@ -167,12 +284,22 @@ fn show(file: &Path) -> Result<String, Box<dyn Error>> {
 
 fn about(certificate: &Certificate) -> String {
     format!(
-        "certificate of {:#}\nin cluster {}\nserial {}, expires at Unix time {}\n",
+        "certificate of {:#}\nin cluster {}\nserial {}, expires at Unix time {}\nmay ask: {}\n",
         certificate.peer(),
         certificate.cluster(),
         certificate.serial(),
         certificate.expires_s(),
+        certificate.rights(),
     )
+}
+
+fn about_grant(granted: &net::Grant) -> String {
+    let issuers: String = granted.issuers().map(|by| format!("given by {by:#}\n")).collect();
+    let holder = granted.holder().map(|holder| format!("grant of {holder:#}\n"));
+    let rights = granted.rights().map(|rights| format!("may ask: {rights}\n"));
+    let (serial, expires_s) = (granted.serial(), granted.expires_s());
+    let times = format!("serial {serial}, expires at Unix time {expires_s}\n");
+    holder.unwrap_or_default() + &issuers + &times + &rights.unwrap_or_default()
 }
 
 fn about_list(list: &Revocations) -> String {
@@ -186,6 +313,15 @@ fn about_list(list: &Revocations) -> String {
 
 fn cluster_key(file: &Path) -> Result<ClusterKey, String> {
     ClusterKey::load(file).map_err(|error| format!("{}: {error}", file.display()))
+}
+
+fn verbs(text: &str) -> Result<Verbs, String> {
+    if text == "nothing" {
+        return Ok(Verbs(Vec::new()));
+    }
+    let known = || Verb::ALL.map(|verb| verb.to_string()).join(", ");
+    let verb = |word: &str| Verb::parse(word).ok_or_else(|| format!("{word}: one of {}", known()));
+    text.split(',').map(verb).collect::<Result<_, _>>().map(Verbs)
 }
 
 fn peer(text: &str) -> Result<PeerKey, String> {

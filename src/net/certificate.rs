@@ -18,6 +18,7 @@ use super::{
     armor,
     cluster_key::{ClusterId, ClusterKey, peek},
     limits::{CERTIFICATE_BYTES_MAX, CERTIFICATE_FILE_BYTES_MAX},
+    rights::Rights,
 };
 
 const TITLE: &str = "mobula certificate 1";
@@ -36,11 +37,12 @@ struct Body {
     peer: PeerKey,
     serial: u64,
     expires_s: u64,
+    rights: Rights,
 }
 
 impl Certificate {
-    pub(super) fn issue(key: &ClusterKey, peer: PeerKey, expires_s: u64) -> Self {
-        let body = Body { cluster: key.id(), peer, serial: now_ms(), expires_s };
+    pub(super) fn issue(key: &ClusterKey, peer: PeerKey, expires_s: u64, rights: Rights) -> Self {
+        let body = Body { cluster: key.id(), peer, serial: now_ms(), expires_s, rights };
         Self { signed: key.sign(TITLE, &body).into(), body }
     }
 
@@ -58,8 +60,8 @@ impl Certificate {
     /// [`CertificateError`].
     pub fn parse(text: &str) -> Result<Self, CertificateError> {
         let signed = armor::read(TITLE, text).ok_or(CertificateError::Malformed)?;
-        let body: Body = peek(&signed).ok_or(CertificateError::Malformed)?;
-        Self::received(&signed, &body.cluster)
+        let cluster = Self::cluster_of(&signed).ok_or(CertificateError::Malformed)?;
+        Self::received(&signed, &cluster)
     }
 
     /// The certificate as text. Others may read it.
@@ -91,6 +93,17 @@ impl Certificate {
     #[must_use]
     pub fn expires_s(&self) -> u64 {
         self.body.expires_s
+    }
+
+    /// What the member may ask of others.
+    #[must_use]
+    pub fn rights(&self) -> &Rights {
+        &self.body.rights
+    }
+
+    /// The cluster that signed bytes, as they say.
+    pub(super) fn cluster_of(signed: &[u8]) -> Option<ClusterId> {
+        peek(signed).map(|body: Body| body.cluster)
     }
 
     /// What a peer sent, if `cluster` signed it.
@@ -138,8 +151,20 @@ pub enum CertificateError {
     /// Not the text of a list of revocations.
     #[error("this is no list of revocations: make one with `mobula revoke`")]
     NoRevocations,
+    /// Not the text of a grant.
+    #[error("this is no grant: make one with `mobula grant`")]
+    NoGrant,
+    /// The links of a grant do not follow from each other, or are too many.
+    #[error("its grants do not follow from each other, or are more than 3")]
+    Chain,
+    /// It permits more than what it was made from.
+    #[error("it permits more than what it was made from")]
+    Widened,
+    /// Its kinds take too much room.
+    #[error("rights name at most 8 kinds, each of at most 64 bytes")]
+    Wordy,
     /// Another key signed it, or it was changed.
-    #[error("it is not signed with the key of this cluster")]
+    #[error("it is not signed with the key of this cluster, or of the one who gives it")]
     Signature,
     /// Of another node.
     #[error("the certificate is that of {holder:#}, but this is {node:#}: `mobula admit` it")]
@@ -159,10 +184,10 @@ pub enum CertificateError {
     #[error("the certificate is revoked")]
     Revoked,
     /// Nobody showed one.
-    #[error("no certificate was shown")]
+    #[error("no certificate was shown: the peer is no member, or goes by an allowlist")]
     Missing,
-    /// The members are on a list: there are no files to read again, and nothing to revoke.
-    #[error("the members are on an allowlist: revocations need certificates")]
+    /// The members are on a list: no certificate is taken, there is nothing to grant or to revoke.
+    #[error("this node goes by an allowlist: a cluster uses that or certificates, not both")]
     Listed,
     /// A list of revocations is full.
     #[error("a list of revocations holds at most 4096 nodes: begin a new cluster key")]
@@ -197,7 +222,7 @@ pub(super) fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-fn now_ms() -> u64 {
+pub(super) fn now_ms() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
@@ -215,7 +240,7 @@ mod tests {
     fn a_certificate_holds_for_its_peer_until_it_expires() {
         // CE-1
         let (key, peer) = (ClusterKey::generate(), member());
-        let certificate = Certificate::issue(&key, peer, 1_000);
+        let certificate = Certificate::issue(&key, peer, 1_000, Rights::all());
         assert!(certificate.holds(&peer, 999).is_ok());
         let expired = certificate.holds(&peer, 1_000);
         assert!(matches!(expired, Err(CertificateError::Expired { expires_s: 1_000 })));
@@ -225,7 +250,7 @@ mod tests {
     #[test]
     fn a_certificate_survives_its_file_and_the_wire() {
         let key = ClusterKey::generate();
-        let certificate = Certificate::issue(&key, member(), 1_000);
+        let certificate = Certificate::issue(&key, member(), 1_000, Rights::all());
         assert_eq!(Certificate::parse(&certificate.to_text()).unwrap(), certificate);
         assert_eq!(Certificate::received(certificate.signed(), &key.id()).unwrap(), certificate);
         assert!(certificate.signed().len() <= CERTIFICATE_BYTES_MAX);
@@ -235,7 +260,7 @@ mod tests {
     fn a_certificate_of_another_cluster_or_with_a_changed_byte_is_refused() {
         // CE-1
         let (key, other) = (ClusterKey::generate(), ClusterKey::generate());
-        let certificate = Certificate::issue(&key, member(), 1_000);
+        let certificate = Certificate::issue(&key, member(), 1_000, Rights::all());
         let foreign = Certificate::received(certificate.signed(), &other.id());
         assert!(matches!(foreign, Err(CertificateError::Signature)));
         let mut text = certificate.to_text();

@@ -11,13 +11,14 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     armor,
-    certificate::{Certificate, now_s},
+    certificate::{Certificate, CertificateError, now_s},
     identity::{IdentityError, read_secret, write_secret},
     revocations::Revocations,
+    rights::Rights,
 };
 
 const TITLE: &str = "mobula cluster key 1";
-const SIGNATURE_BYTES: usize = 64;
+pub(super) const SIGNATURE_BYTES: usize = 64;
 
 /// The secret key of a cluster, which signs certificates and revocations. No node needs it: keep
 /// it offline. It is never printed.
@@ -63,10 +64,32 @@ impl ClusterKey {
         ClusterId(self.pair.public().to_bytes())
     }
 
-    /// Makes a node a member for `lifetime` from now, which is counted in whole seconds.
+    /// Makes a node a member that may do everything, for `lifetime` from now, which is counted in
+    /// whole seconds.
     #[must_use]
     pub fn admit(&self, peer: PeerKey, lifetime: std::time::Duration) -> Certificate {
-        Certificate::issue(self, peer, now_s().saturating_add(lifetime.as_secs()))
+        self.certify(peer, lifetime, Rights::all())
+    }
+
+    /// Makes a node a member that may ask this much of every other member.
+    ///
+    /// # Errors
+    /// [`CertificateError::Wordy`]: too many kinds, or too long ones.
+    pub fn admit_with(
+        &self,
+        peer: PeerKey,
+        lifetime: std::time::Duration,
+        rights: Rights,
+    ) -> Result<Certificate, CertificateError> {
+        if rights.is_short() {
+            return Ok(self.certify(peer, lifetime, rights));
+        }
+        Err(CertificateError::Wordy)
+    }
+
+    fn certify(&self, peer: PeerKey, lifetime: std::time::Duration, rights: Rights) -> Certificate {
+        let expires_s = now_s().saturating_add(lifetime.as_secs());
+        Certificate::issue(self, peer, expires_s, rights)
     }
 
     /// An empty list of revocations, to be filled by [`Revocations::revoke`].
@@ -77,25 +100,35 @@ impl ClusterKey {
 
     /// The signature and what is signed, in one piece.
     pub(super) fn sign(&self, title: &str, body: &impl Serialize) -> Vec<u8> {
-        // Plain structs of numbers and lists: encoding them into memory cannot fail. What is empty
-        // is refused by every reader.
-        let body = postcard::to_allocvec(body).unwrap_or_default();
-        let mut signed = self.pair.sign(&message(title, &body));
-        signed.extend_from_slice(&body);
-        signed
+        signed(&self.pair, title, body)
     }
 }
 
 impl ClusterId {
     /// What this cluster's key signed under `title`. Not decoded unless the signature is right.
     pub(super) fn open<T: DeserializeOwned>(&self, title: &str, signed: &[u8]) -> Option<T> {
-        let (signature, body) = signed.split_at_checked(SIGNATURE_BYTES)?;
-        let key = ed25519::PublicKey::try_from_bytes(&self.0).ok()?;
-        if !key.verify(&message(title, body), signature) {
-            return None;
-        }
-        peek(signed)
+        opened(&self.0, title, signed)
     }
+}
+
+/// The signature of `pair` under a title, and what is signed.
+pub(super) fn signed(pair: &ed25519::Keypair, title: &str, body: &impl Serialize) -> Vec<u8> {
+    // Plain structs of numbers and lists: encoding them into memory cannot fail. What is empty is
+    // refused by every reader.
+    let body = postcard::to_allocvec(body).unwrap_or_default();
+    let mut signed = pair.sign(&message(title, &body));
+    signed.extend_from_slice(&body);
+    signed
+}
+
+/// What the secret half of `key` signed under a title. Not decoded unless the signature is right.
+pub(super) fn opened<T: DeserializeOwned>(key: &[u8; 32], title: &str, signed: &[u8]) -> Option<T> {
+    let (signature, body) = signed.split_at_checked(SIGNATURE_BYTES)?;
+    let key = ed25519::PublicKey::try_from_bytes(key).ok()?;
+    if !key.verify(&message(title, body), signature) {
+        return None;
+    }
+    peek(signed)
 }
 
 /// What is signed, whoever signed it.

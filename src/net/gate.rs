@@ -56,6 +56,8 @@ enum Denied {
     Hurried,
     #[error("the key is not on the allowlist, or revoked")]
     NotMember,
+    #[error("the member broke the protocol too often")]
+    Quarantined,
 }
 
 impl Gate {
@@ -77,6 +79,10 @@ impl Gate {
             count(&self.hub.counters.denied, 1);
             return Err(ConnectionDenied::new(Denied::NotMember));
         };
+        if self.hub.is_out(&key) {
+            count(&self.hub.counters.denied, 1);
+            return Err(ConnectionDenied::new(Denied::Quarantined));
+        }
         let held = self.held.get(&key).copied().unwrap_or(0);
         if held >= self.hub.limits.connections_per_peer_max {
             return Err(self.crowded());

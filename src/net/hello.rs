@@ -59,6 +59,8 @@ pub(super) mod kind {
     pub(in crate::net) const PONG: u8 = 6;
     /// The sender's certificate: before its hello, and when it was renewed.
     pub(in crate::net) const CERTIFICATE: u8 = 7;
+    /// What another member granted the sender: after the link was opened, and when it is new.
+    pub(in crate::net) const GRANT: u8 = 8;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::Waker,
+    time::Instant,
 };
 
 use futures::task::AtomicWaker;
@@ -22,6 +23,7 @@ use super::{
     link::{End, Link},
     membership::Membership,
     message::Lane,
+    strikes::Strikes,
 };
 
 /// What the room asks of the swarm.
@@ -42,6 +44,7 @@ pub(super) struct Hub {
     pub(super) commands: mpsc::Sender<Command>,
     pub(super) counters: Counters,
     pub(super) links: Mutex<Links>,
+    pub(super) strikes: Mutex<Strikes>,
     /// Notified when a link is released.
     pub(super) released: Notify,
 }
@@ -152,6 +155,26 @@ impl Hub {
         linked
     }
 
+    /// A member has broken the protocol (ST-1).
+    pub(super) fn strike(&self, peer: PeerKey) {
+        if self.strikes().strike(peer, Instant::now()) {
+            count(&self.counters.quarantined, 1);
+            tracing::warn!(%peer, "a member broke the protocol too often: it is kept out");
+            if let Some(link) = self.link(&peer) {
+                link.close(End::Cut);
+            }
+        }
+    }
+
+    /// Whether a member is kept out for a while.
+    pub(super) fn is_out(&self, peer: &PeerKey) -> bool {
+        self.strikes().is_out(peer, Instant::now())
+    }
+
+    pub(super) fn strikes(&self) -> MutexGuard<'_, Strikes> {
+        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn link(&self, peer: &PeerKey) -> Option<Link> {
         self.links().map.get(peer).cloned()
     }
@@ -203,6 +226,7 @@ pub(super) struct Counters {
     pub(super) crowded: AtomicU64,
     pub(super) throttled: AtomicU64,
     pub(super) violations: AtomicU64,
+    pub(super) quarantined: AtomicU64,
     pub(super) frames: AtomicU64,
 }
 
@@ -218,6 +242,8 @@ pub struct Counts {
     pub throttled: u64,
     /// Connections closed because the peer broke the protocol.
     pub violations: u64,
+    /// How often a member was put into quarantine because it broke the protocol again and again.
+    pub quarantined: u64,
     /// Frames decoded.
     pub frames: u64,
 }
@@ -230,6 +256,7 @@ impl Counters {
             crowded: read(&self.crowded),
             throttled: read(&self.throttled),
             violations: read(&self.violations),
+            quarantined: read(&self.quarantined),
             frames: read(&self.frames),
         }
     }

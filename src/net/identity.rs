@@ -7,10 +7,12 @@ use libp2p::{
     identity::{Keypair, PublicKey, ed25519},
 };
 use mobula_actors::id::PeerKey;
+use serde::Serialize;
 use thiserror::Error;
 
 use super::{
     armor::{from_hex, to_hex},
+    cluster_key::signed,
     limits::KEY_FILE_BYTES_MAX,
 };
 
@@ -65,6 +67,11 @@ impl Identity {
     #[must_use]
     pub fn peer_key(&self) -> PeerKey {
         PeerKey(self.pair.public().to_bytes())
+    }
+
+    /// The signature and what is signed, in one piece.
+    pub(super) fn sign(&self, title: &str, body: &impl Serialize) -> Vec<u8> {
+        signed(&self.pair, title, body)
     }
 
     pub(super) fn keypair(&self) -> Keypair {

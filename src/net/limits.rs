@@ -86,8 +86,16 @@ pub(super) const MEMBERS_MAX: usize = 4096;
 pub(super) const ALLOWLIST_BYTES_MAX: u64 = 1 << 20;
 /// The text of a key file.
 pub(super) const KEY_FILE_BYTES_MAX: u64 = 256;
-/// A certificate on the wire.
-pub(super) const CERTIFICATE_BYTES_MAX: usize = 512;
+/// Kinds that a certificate or a grant names, so that it fits into a greeting.
+pub(super) const GRANT_KINDS_MAX: usize = 8;
+/// The name of each.
+pub(super) const KIND_BYTES_MAX: usize = 64;
+/// A certificate and the grants that were made from it, one from the other.
+pub(super) const CHAIN_LINKS_MAX: usize = 4;
+/// The text of such a chain.
+pub(super) const CHAIN_FILE_BYTES_MAX: u64 = 16 << 10;
+/// A certificate, or one grant, on the wire.
+pub(super) const CERTIFICATE_BYTES_MAX: usize = 960;
 /// The text of a certificate.
 pub(super) const CERTIFICATE_FILE_BYTES_MAX: u64 = 4 << 10;
 /// Peers on a list of revocations.
@@ -113,3 +121,11 @@ pub(super) const REGION_RATE: Refill =
     Refill { burst: 512, every: Duration::from_micros(1_000_000 / 128) };
 /// Addresses and networks that knocked lately.
 pub(super) const BUCKETS_MAX: usize = 4096;
+/// Certificates and grants that are looked at on one connection after the first.
+pub(super) const PAPERS_MAX: usize = 1024;
+/// How often a member may break the protocol before it is kept out.
+pub(super) const STRIKES_MAX: usize = 3;
+/// The time in which these are counted.
+pub(super) const STRIKES_WITHIN: Duration = Duration::from_secs(600);
+/// How long it is kept out.
+pub(super) const QUARANTINE: Duration = Duration::from_secs(600);

@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicU8, AtomicU16, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -18,6 +18,7 @@ use super::{
     limits::HEAD_BYTES_MAX,
     message::{Lane, Message, Refused, Why},
     queue::Queue,
+    rights::{Denied, Rights, Verb},
 };
 
 /// Both directions of the traffic with one life of a peer. Cheap to clone; all clones are one.
@@ -35,6 +36,8 @@ struct Inner {
     call: Queue,
     bulk: Queue,
     end: AtomicU8,
+    /// The verbs of `State::rights`, where each message finds them.
+    verbs: AtomicU16,
     rtt_ns: AtomicU64,
     state: Mutex<State>,
 }
@@ -45,6 +48,8 @@ struct State {
     bells: Vec<Arc<AtomicWaker>>,
     bulk: Bulk,
     bye: bool,
+    /// What the peer may ask for; empty for everything.
+    rights: Vec<Rights>,
     unwritten: Vec<Message>,
 }
 
@@ -78,6 +83,7 @@ impl Link {
             call: queue(Lane::Call),
             bulk: queue(Lane::Bulk),
             end: AtomicU8::new(0),
+            verbs: AtomicU16::new(u16::MAX),
             rtt_ns: AtomicU64::new(0),
             state: Mutex::default(),
             hub,
@@ -124,6 +130,41 @@ impl Link {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.end() == End::Open
+    }
+
+    /// Whether the peer may ask this of this node. Costs no more than a look.
+    ///
+    /// # Errors
+    /// [`Denied::Verb`].
+    #[inline]
+    pub fn may(&self, verb: Verb) -> Result<(), Denied> {
+        let granted = self.0.verbs.load(Ordering::Relaxed) & verb.bit() != 0;
+        if granted { Ok(()) } else { Err(Denied::Verb(verb)) }
+    }
+
+    /// Whether the peer may have actors of this kind started here, when all that it has here then
+    /// takes what `amounts` says, which is asked for only if it matters.
+    ///
+    /// # Errors
+    /// [`Denied`], of the last of its grants.
+    pub fn may_start(&self, kind: &str, amounts: impl Fn() -> [u64; 5]) -> Result<(), Denied> {
+        let rights = self.state().rights.clone();
+        let mut denied = Ok(());
+        for rights in &rights {
+            let amounts = if rights.has_caps() { amounts() } else { [0; 5] };
+            denied = rights.may_start(kind, &amounts);
+            if denied.is_ok() {
+                return Ok(());
+            }
+        }
+        denied
+    }
+
+    /// Says what the peer may ask for.
+    pub(super) fn entitle(&self, rights: Vec<Rights>) {
+        let verbs = rights.iter().fold(0, |verbs, rights| verbs | rights.bits());
+        self.0.verbs.store(verbs, Ordering::Relaxed);
+        self.state().rights = rights;
     }
 
     /// The last round trip of a heartbeat, `None` before the first.

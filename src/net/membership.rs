@@ -5,6 +5,7 @@
 //! - **WM-2** A file that cannot be read or is older than what is known changes nothing.
 
 use std::{
+    fs, io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -15,6 +16,7 @@ use mobula_actors::id::PeerKey;
 use super::{
     allowlist::{Allowlist, AllowlistError},
     certificate::{Certificate, CertificateError, now_s},
+    grant::Grant,
     revocations::Revocations,
 };
 
@@ -35,13 +37,18 @@ enum Rule {
 #[derive(Debug)]
 struct Certified {
     certificate_file: Option<PathBuf>,
+    grant_file: Option<PathBuf>,
     revocations_file: Option<PathBuf>,
     papers: Mutex<Papers>,
 }
 
-#[derive(Debug)]
+/// What the files say.
+type Files = (Option<Certificate>, Option<Grant>, Option<Revocations>);
+
+#[derive(Clone, Debug)]
 struct Papers {
     own: Certificate,
+    grant: Option<Grant>,
     revocations: Option<Revocations>,
 }
 
@@ -61,7 +68,7 @@ impl Membership {
     /// [`CertificateError`].
     pub fn certificate(path: impl AsRef<Path>) -> Result<Self, CertificateError> {
         let path = path.as_ref();
-        Ok(Self::certified(Certificate::load(path)?, Some(path.to_owned()), None))
+        Ok(Self::certified(Certificate::load(path)?, Some(path.to_owned())))
     }
 
     /// With the revocations in a file, as `mobula revoke` writes it; there are none as long as
@@ -71,18 +78,38 @@ impl Membership {
     /// # Errors
     /// [`CertificateError`], among others when members are on a list.
     pub fn revocations(self, path: impl AsRef<Path>) -> Result<Self, CertificateError> {
+        self.with(|certified| certified.revocations_file = Some(path.as_ref().to_owned()))
+    }
+
+    /// With what another member granted this node: the file holds it as `mobula grant` wrote it. It
+    /// is read again when it changes.
+    ///
+    /// # Errors
+    /// [`CertificateError`], among others when members are on a list.
+    pub fn grant(self, path: impl AsRef<Path>) -> Result<Self, CertificateError> {
+        self.with(|certified| certified.grant_file = Some(path.as_ref().to_owned()))
+    }
+
+    /// The same with other files, which have been read.
+    fn with(self, change: impl FnOnce(&mut Certified)) -> Result<Self, CertificateError> {
         let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
-        let own = certified.papers().own.clone();
-        let file = certified.certificate_file.clone();
-        let membership = Self::certified(own, file, Some(path.as_ref().to_owned()));
+        let mut changed = Certified {
+            certificate_file: certified.certificate_file.clone(),
+            grant_file: certified.grant_file.clone(),
+            revocations_file: certified.revocations_file.clone(),
+            papers: Mutex::new(certified.papers().clone()),
+        };
+        change(&mut changed);
+        let membership = Self(Rule::Certified(Arc::new(changed)));
         membership.reload()?;
         Ok(membership)
     }
 
-    fn certified(own: Certificate, certificate: Option<PathBuf>, lost: Option<PathBuf>) -> Self {
-        let papers = Mutex::new(Papers { own, revocations: None });
-        let (certificate_file, revocations_file) = (certificate, lost);
-        Self(Rule::Certified(Arc::new(Certified { certificate_file, revocations_file, papers })))
+    fn certified(own: Certificate, certificate_file: Option<PathBuf>) -> Self {
+        let papers = Mutex::new(Papers { own, grant: None, revocations: None });
+        let (grant_file, revocations_file) = (None, None);
+        let certified = Certified { certificate_file, grant_file, revocations_file, papers };
+        Self(Rule::Certified(Arc::new(certified)))
     }
 
     /// Reads the files again, now: a node does so by itself about once a second. `true` if there
@@ -92,8 +119,8 @@ impl Membership {
     /// [`CertificateError`]; what was known before holds on.
     pub fn reload(&self) -> Result<bool, CertificateError> {
         let Rule::Certified(certified) = &self.0 else { return Ok(false) };
-        let (own, revocations) = certified.read_files()?;
-        Ok(certified.papers().renew(own, revocations))
+        let (own, grant, revocations) = certified.read_files()?;
+        Ok(certified.papers().renew(own, grant, revocations))
     }
 
     /// Whether it lets nobody in.
@@ -104,7 +131,9 @@ impl Membership {
     /// Whether there is something to be read again.
     pub(super) fn has_files(&self) -> bool {
         let Rule::Certified(certified) = &self.0 else { return false };
-        certified.certificate_file.is_some() || certified.revocations_file.is_some()
+        let files =
+            [&certified.certificate_file, &certified.grant_file, &certified.revocations_file];
+        files.into_iter().any(Option::is_some)
     }
 
     /// Whether peers show certificates.
@@ -125,6 +154,67 @@ impl Membership {
         let Rule::Certified(certified) = &self.0 else { return None };
         let papers = certified.papers();
         Some((papers.own.serial(), papers.own.signed().clone()))
+    }
+
+    /// The serial and the bytes of the grant that this node shows.
+    pub(super) fn own_grant(&self) -> Option<(u64, Vec<u8>)> {
+        let Rule::Certified(certified) = &self.0 else { return None };
+        let papers = certified.papers();
+        papers.grant.as_ref().map(|grant| (grant.serial(), grant.encode()))
+    }
+
+    /// The list that is known here.
+    pub(super) fn known_revocations(&self) -> Option<Revocations> {
+        let Rule::Certified(certified) = &self.0 else { return None };
+        certified.papers().revocations.clone()
+    }
+
+    /// Takes a list that somebody sent (WM-2). It is written to this node's file, if it has one, so
+    /// that the next life knows it too. `true` if it is new.
+    pub(super) fn learn(&self, signed: &[u8]) -> Result<bool, CertificateError> {
+        let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
+        let (cluster, known) = {
+            let papers = certified.papers();
+            (papers.own.cluster(), papers.revocations.as_ref().map(Revocations::version))
+        };
+        // Before the signature is looked at, which takes a while.
+        let version = Revocations::version_of(signed).ok_or(CertificateError::NoRevocations)?;
+        if known.is_some_and(|known| version <= known) {
+            return Ok(false);
+        }
+        let list = Revocations::received(signed, &cluster)?;
+        let text = list.to_text();
+        let new = certified.papers().renew(None, None, Some(list));
+        let file = certified.revocations_file.as_ref().filter(|_| new);
+        let newest =
+            |file: &&PathBuf| Revocations::load(file).is_ok_and(|there| there.version() >= version);
+        if let Some(file) = file.filter(|file| !newest(file)) {
+            // What cannot be written is known until the node ends.
+            if let Err(error) = replace(file, &text, &certified.papers().own.peer()) {
+                tracing::warn!(%error, "membership: new revocations could not be written down");
+            }
+        }
+        Ok(new)
+    }
+
+    /// The grant that a peer showed, if it holds.
+    pub(super) fn verify_grant(
+        &self,
+        key: &PeerKey,
+        bytes: &[u8],
+    ) -> Result<Grant, CertificateError> {
+        let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
+        let cluster = certified.papers().own.cluster();
+        let grant = Grant::decoded(bytes, &cluster)?;
+        self.check_grant(key, &grant)?;
+        Ok(grant)
+    }
+
+    /// Whether a grant, whose signatures are right, gives the owner of `key` rights now.
+    pub(super) fn check_grant(&self, key: &PeerKey, grant: &Grant) -> Result<(), CertificateError> {
+        let Rule::Certified(certified) = &self.0 else { return Err(CertificateError::Listed) };
+        let papers = certified.papers();
+        grant.holds(key, now_s(), |peer, serial| papers.revokes(peer, serial))
     }
 
     /// Whether this node, whose key this is, can show a certificate that holds.
@@ -172,28 +262,33 @@ impl From<Allowlist> for Membership {
 /// By certificates, without files: nothing is renewed or revoked.
 impl From<Certificate> for Membership {
     fn from(own: Certificate) -> Self {
-        Self::certified(own, None, None)
+        Self::certified(own, None)
     }
 }
 
 impl Certified {
     /// What the files say now, if it is of the same node and cluster.
-    fn read_files(&self) -> Result<(Option<Certificate>, Option<Revocations>), CertificateError> {
+    fn read_files(&self) -> Result<Files, CertificateError> {
         let own = self.certificate_file.as_ref().map(Certificate::load).transpose()?;
+        let grant = self.grant_file.as_ref().map(Grant::load).transpose()?;
         let there = self.revocations_file.as_ref().filter(|path| path.exists());
         let revocations = there.map(Revocations::load).transpose()?;
         let known = self.papers().own.clone();
         if let Some(own) = &own {
             own.holds(&known.peer(), 0)?;
         }
+        if let Some(grant) = &grant {
+            grant.holds(&known.peer(), 0, |_, _| false)?;
+        }
         let clusters = [
             own.as_ref().map(Certificate::cluster),
+            grant.as_ref().map(Grant::cluster).transpose()?,
             revocations.as_ref().map(Revocations::cluster),
         ];
         if clusters.into_iter().flatten().any(|cluster| cluster != known.cluster()) {
             return Err(CertificateError::Signature);
         }
-        Ok((own, revocations))
+        Ok((own, grant, revocations))
     }
 
     /// No code that can panic runs under the lock, so a poisoned one is still consistent.
@@ -204,14 +299,24 @@ impl Certified {
 
 impl Papers {
     /// Takes what is newer. `true` if something is.
-    fn renew(&mut self, own: Option<Certificate>, revocations: Option<Revocations>) -> bool {
+    fn renew(
+        &mut self,
+        own: Option<Certificate>,
+        grant: Option<Grant>,
+        revocations: Option<Revocations>,
+    ) -> bool {
+        let held = self.grant.as_ref().map(Grant::serial);
+        let grant = grant.filter(|grant| held.is_none_or(|held| grant.serial() > held));
         let own = own.filter(|own| own.serial() > self.own.serial());
         let known = self.revocations.as_ref().map(Revocations::version);
         let revocations =
             revocations.filter(|list| known.is_none_or(|known| list.version() > known));
-        let renewed = own.is_some() || revocations.is_some();
+        let renewed = own.is_some() || grant.is_some() || revocations.is_some();
         if let Some(own) = own {
             self.own = own;
+        }
+        if grant.is_some() {
+            self.grant = grant;
         }
         if revocations.is_some() {
             self.revocations = revocations;
@@ -222,4 +327,14 @@ impl Papers {
     fn revokes(&self, key: &PeerKey, serial: u64) -> bool {
         self.revocations.as_ref().is_some_and(|list| list.revokes(key, serial))
     }
+}
+
+/// Puts a whole file in the place of the one before: it may be read at any moment, and written by
+/// other nodes of the host.
+fn replace(file: &Path, text: &str, by: &PeerKey) -> io::Result<()> {
+    let mut name = file.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{by:#}.new"));
+    let new = file.with_file_name(name);
+    fs::write(&new, text)?;
+    fs::rename(&new, file)
 }

@@ -35,6 +35,7 @@ mod frame;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
 mod gate;
+mod grant;
 mod handler;
 mod hello;
 mod hub;
@@ -50,11 +51,13 @@ mod pending;
 mod queue;
 mod rate;
 mod revocations;
+mod rights;
 mod start;
+mod strikes;
 #[cfg(test)]
 pub(crate) mod tests;
 
-use std::{ops::RangeInclusive, sync::Arc};
+use std::{ops::RangeInclusive, sync::Arc, time::Instant};
 
 use mobula_actors::id::{NodeId, PeerKey};
 use thiserror::Error;
@@ -67,6 +70,7 @@ pub use allowlist::{Allowlist, AllowlistError, parse_key};
 pub use certificate::{Certificate, CertificateError};
 pub use cluster_key::{ClusterId, ClusterKey};
 pub use frame::{Violation, may_skip};
+pub use grant::Grant;
 pub use hello::Terms;
 pub use hub::Counts;
 pub use identity::{Identity, IdentityError};
@@ -75,6 +79,7 @@ pub use link::Link;
 pub use membership::Membership;
 pub use message::{Lane, Message, Refused, Why};
 pub use revocations::Revocations;
+pub use rights::{Caps, Denied, Rights, Verb};
 
 /// What a node needs to join the network.
 #[derive(Clone, Debug)]
@@ -201,6 +206,9 @@ pub enum NetError {
     /// The peer is not on the allowlist, or revoked.
     #[error("{0} is not on the allowlist, or revoked")]
     NotMember(PeerKey),
+    /// The peer has broken the protocol too often.
+    #[error("{0} broke the protocol too often and is kept out for a while")]
+    Quarantined(PeerKey),
     /// A node has no link with itself.
     #[error("this is the node's own key")]
     Myself,
@@ -266,6 +274,9 @@ impl Net {
         if !self.hub.membership.may_be_member(&peer) {
             return Err(NetError::NotMember(peer));
         }
+        if self.hub.is_out(&peer) {
+            return Err(NetError::Quarantined(peer));
+        }
         gate::parse_address(address, &peer)?;
         if self.link(&peer).is_some() {
             return Ok(());
@@ -289,10 +300,35 @@ impl Net {
     }
 
     /// Cuts the link with a peer whose messages break the protocol above this room, and counts the
-    /// violation.
+    /// violation. What is said of it after the cut counts as the same offence: the third one within
+    /// ten minutes puts it into quarantine.
     pub fn accuse(&self, peer: &PeerKey) {
         hub::count(&self.hub.counters.violations, 1);
+        if self.link(peer).is_some() {
+            self.hub.strike(*peer);
+        }
         self.close(peer, false);
+    }
+
+    /// Members that are not admitted for a while because they broke the protocol again and again.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<PeerKey> {
+        self.hub.strikes().out(Instant::now())
+    }
+
+    /// The list of revocations that is known here, if there is one.
+    #[must_use]
+    pub fn revocations(&self) -> Option<Revocations> {
+        self.hub.membership.known_revocations()
+    }
+
+    /// Takes a list of revocations that somebody sent, if the cluster signed it and it is newer than
+    /// the known one; `true` if so. Whoever is on it loses its connections within a second.
+    ///
+    /// # Errors
+    /// [`CertificateError`]; nothing has changed.
+    pub fn learn_revocations(&self, signed: &[u8]) -> Result<bool, CertificateError> {
+        self.hub.membership.learn(signed)
     }
 
     /// What happened so far.

@@ -55,11 +55,30 @@ impl Revocations {
     pub fn parse(text: &str) -> Result<Self, CertificateError> {
         let signed = armor::read(TITLE, text).ok_or(CertificateError::NoRevocations)?;
         let body: Body = peek(&signed).ok_or(CertificateError::NoRevocations)?;
-        let body: Body = body.cluster.open(TITLE, &signed).ok_or(CertificateError::Signature)?;
+        Self::received(&signed, &body.cluster)
+    }
+
+    /// What a peer sent, if `cluster` signed it.
+    pub(super) fn received(signed: &[u8], cluster: &ClusterId) -> Result<Self, CertificateError> {
+        let body: Body = cluster.open(TITLE, signed).ok_or(CertificateError::Signature)?;
+        if body.cluster != *cluster {
+            return Err(CertificateError::Signature);
+        }
         if body.revoked.len() > REVOKED_MAX {
             return Err(CertificateError::Full);
         }
-        Ok(Self { signed, body })
+        Ok(Self { signed: signed.to_vec(), body })
+    }
+
+    /// The version of a list, as it says.
+    pub(super) fn version_of(signed: &[u8]) -> Option<u64> {
+        peek(signed).map(|body: Body| body.version)
+    }
+
+    /// The list as it is sent to peers.
+    #[must_use]
+    pub fn signed(&self) -> &[u8] {
+        &self.signed
     }
 
     /// The list as text. Others may read it.

@@ -55,6 +55,7 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
         commands,
         counters: Counters::default(),
         links: std::sync::Mutex::default(),
+        strikes: std::sync::Mutex::default(),
         released: Notify::new(),
     });
     // Zero: a connection whose handler is done closes in the same poll.

@@ -72,6 +72,7 @@ pub struct NodeBuilder {
     members: Option<net::Membership>,
     members_file: Option<PathBuf>,
     certificate_file: Option<PathBuf>,
+    grant_file: Option<PathBuf>,
     revocations_file: Option<PathBuf>,
     kinds: Vec<Hosted>,
     labels: Vec<String>,
@@ -129,8 +130,16 @@ impl NodeBuilder {
         self
     }
 
+    /// Shows the grant in this file, as `mobula grant` made it for this node's key: with it the node
+    /// may ask more of the others than its certificate says.
+    pub fn grant(mut self, file: impl AsRef<Path>) -> Self {
+        self.grant_file = Some(file.as_ref().to_owned());
+        self
+    }
+
     /// Closes the connections of those whom this file revokes, as `mobula revoke` writes it. There
-    /// may be no such file yet; it is read again when it changes.
+    /// may be no such file yet; it is read again when it changes, and written when another member
+    /// has a newer one.
     pub fn revocations(mut self, file: impl AsRef<Path>) -> Self {
         self.revocations_file = Some(file.as_ref().to_owned());
         self
@@ -259,6 +268,10 @@ impl NodeBuilder {
             (None, None, Some(file)) => net::Membership::allowlist(file)?,
             (None, None, None) => Allowlist::new().into(),
         };
+        let members = match &self.grant_file {
+            Some(file) => members.grant(file)?,
+            None => members,
+        };
         Ok(match &self.revocations_file {
             Some(file) => members.revocations(file)?,
             None => members,
@@ -287,6 +300,7 @@ fn assemble(
         handle.spawn(cluster.clone().keep_books()),
         handle.spawn(cluster.clone().keep_names()),
         handle.spawn(cluster.clone().keep_groups()),
+        handle.spawn(cluster.clone().spread_revocations()),
     ];
     let tasks = tasks.iter().map(|task| task.abort_handle()).collect();
     Node(Arc::new(Inner {
@@ -389,6 +403,13 @@ impl Node {
     #[must_use]
     pub fn incompatible(&self) -> u64 {
         self.cluster().map_or(0, |cluster| cluster.shapes.refused_count())
+    }
+
+    /// The members that it does not let in for a while, because they broke the protocol again and
+    /// again.
+    #[must_use]
+    pub fn quarantined(&self) -> Vec<PeerKey> {
+        self.cluster().and_then(|cluster| cluster.net(Net::quarantined)).unwrap_or_default()
     }
 
     /// The nodes it knows, itself first. Empty for a node on its own.

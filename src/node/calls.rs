@@ -3,7 +3,9 @@
 //! Invariants:
 //! - **D-1** A call is answered, failed or forgotten once; what comes later finds nothing.
 //! - **D-2** The table holds at most [`CALLS_MAX`] calls.
+//! - **D-3** The number of a call is the right to answer it: who was not given it cannot guess it.
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use mobula_actors::carrier::Answer;
@@ -14,7 +16,11 @@ use mobula_actors::{CallError, Lost, Why};
 pub const CALLS_MAX: usize = 65_536;
 
 #[derive(Default)]
-pub(super) struct Calls(Mutex<Table>);
+pub(super) struct Calls {
+    table: Mutex<Table>,
+    /// The secret that numbers are made with: they are a keyed hash (SipHash) of their order.
+    secret: RandomState,
+}
 
 #[derive(Default)]
 struct Table {
@@ -34,8 +40,13 @@ impl Calls {
         if table.pending.len() >= CALLS_MAX {
             return Err(Why::TooManyCalls);
         }
-        table.next += 1;
-        let number = table.next;
+        let number = loop {
+            table.next += 1;
+            let number = self.secret.hash_one(table.next);
+            if !table.pending.contains_key(&number) {
+                break number;
+            }
+        };
         table.pending.insert(number, Pending { answer, sent_to: None });
         Ok(number)
     }
@@ -79,6 +90,38 @@ impl Calls {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         // Nothing that can panic runs under this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use bytes::Bytes;
+    use mobula_actors::carrier::Carrier;
+
+    use super::*;
+
+    struct Nobody;
+
+    impl Answer for Nobody {
+        fn answer(&self, _: &Arc<dyn Carrier>, _: NodeId, _: &[u8], _: Vec<Bytes>) {}
+        fn fail(&self, _: CallError) {}
+    }
+
+    /// D-2, D-3.
+    #[test]
+    fn calls_are_bounded_and_their_numbers_tell_nothing_of_each_other() {
+        let [one, other] = [(); 2].map(|()| Calls::default());
+        let numbers = |calls: &Calls| -> BTreeSet<u64> {
+            let all = (0..CALLS_MAX).map(|_| calls.register(Arc::new(Nobody)).unwrap());
+            all.collect()
+        };
+        let (mine, theirs) = (numbers(&one), numbers(&other));
+        assert_eq!(mine.len(), CALLS_MAX);
+        assert!(mine.is_disjoint(&theirs), "each node has a secret of its own");
+        assert!(mine.iter().all(|number| !mine.contains(&number.wrapping_add(1))));
+        assert_eq!(one.register(Arc::new(Nobody)), Err(Why::TooManyCalls));
     }
 }

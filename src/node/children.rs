@@ -17,6 +17,7 @@ use mobula_actors::spawner::{Notice, Watch};
 use mobula_actors::{Down, Exit, Reply, Restart, SpawnError, Why};
 use serde::{Deserialize, Serialize};
 
+use super::authority::Violation;
 use super::cluster::Cluster;
 use super::routes::Route;
 use super::service::NodeMsg;
@@ -42,6 +43,8 @@ struct Child {
     epoch: Epoch,
     /// The node of the present run; `None` between runs, and while one starts.
     node: Option<NodeId>,
+    /// The node that was asked to start it: the only one that can tell of it.
+    host: Option<NodeId>,
     starting: bool,
     /// The newest run that is known to have ended.
     ended: Epoch,
@@ -70,6 +73,7 @@ impl Child {
         Self {
             epoch,
             node: None,
+            host: None,
             starting: true,
             ended: Epoch(0),
             watch: None,
@@ -91,6 +95,7 @@ impl Child {
     fn make_way(&mut self, epoch: Epoch) -> (Epoch, Vec<Monitor>) {
         let last = self.epoch;
         (self.node, self.starting, self.epoch) = (None, true, last.max(epoch));
+        self.host = None;
         let watched = if last < epoch { std::mem::take(&mut self.monitors) } else { Vec::new() };
         (last, watched)
     }
@@ -139,6 +144,33 @@ impl Children {
         let down = Down { actor, epoch: last, exit, restarting: true };
         Told { waiting: Vec::new(), monitors }.tell(Located::Between(last), &down);
         Ok(())
+    }
+
+    /// `node` is about to be asked to start the run that was ordered.
+    pub(super) fn asks(&self, actor: ActorId, epoch: Epoch, node: NodeId) {
+        let mut children = self.children();
+        if let Some(child) = children.get_mut(&actor).filter(|child| child.epoch == epoch) {
+            child.host = Some(node);
+        }
+    }
+
+    /// Whether `node` can tell of a run. What it tells of one that is over changes nothing (H-3).
+    pub(super) fn is_host(
+        &self,
+        node: NodeId,
+        actor: ActorId,
+        epoch: Epoch,
+    ) -> Result<(), Violation> {
+        let children = self.children();
+        match children.get(&actor) {
+            Some(Child { epoch: known, .. }) if epoch > *known => {
+                Err(Violation::Epoch { actor, claimed: epoch, known: *known })
+            }
+            Some(child) if epoch == child.epoch && child.host != Some(node) => {
+                Err(Violation::NotHost(actor))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A run has come to life. False if it is older than another one, or has ended meanwhile.

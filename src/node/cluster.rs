@@ -17,6 +17,8 @@ use mobula_actors::wire::CallId;
 use mobula_actors::{ActorRef, CallError, Engine, Why};
 use tokio::sync::Notify;
 
+use super::asked::Asked;
+use super::backlog::Backlog;
 use super::calls::Calls;
 use super::children::Children;
 use super::credit::{CREDIT_START, Grant, Granting, Spending};
@@ -26,6 +28,7 @@ use super::gathering::Gathering;
 use super::hosting::Hosting;
 use super::membership::Membership;
 use super::registrar::Registrar;
+use super::revoking::Revoking;
 use super::routes::Routes;
 use super::service::NodeMsg;
 use super::shapes::Shapes;
@@ -52,6 +55,9 @@ pub(super) struct Cluster {
     pub(super) kinds: HashMap<&'static str, Hosted>,
     net: RwLock<Option<Net>>,
     links: RwLock<Table<NodeId, Link>>,
+    pub(super) asked: Asked,
+    pub(super) backlog: Backlog,
+    pub(super) revoking: Revoking,
     pub(super) calls: Calls,
     pub(super) spending: Spending,
     pub(super) granting: Arc<Granting>,
@@ -110,6 +116,9 @@ impl Cluster {
             kinds,
             net: RwLock::default(),
             links: RwLock::default(),
+            asked: Asked::default(),
+            backlog: Backlog::default(),
+            revoking: Revoking::default(),
             calls: Calls::default(),
             spending: Spending::default(),
             granting: Arc::default(),
@@ -178,6 +187,11 @@ impl Cluster {
 
     pub(super) fn add_link(&self, node: NodeId, link: Link) {
         self.links.write().unwrap_or_else(PoisonError::into_inner).insert(node, link);
+    }
+
+    /// The nodes that are connected.
+    pub(super) fn linked(&self) -> Vec<NodeId> {
+        self.links.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
     }
 
     pub(super) fn remove_link(&self, node: NodeId) {

@@ -149,7 +149,7 @@ pub(super) struct Grant {
 
 impl Granting {
     /// A message of `node` is about to enter the mailbox of `actor`. Returns its line, or `None`
-    /// when `node` keeps too many.
+    /// when `node` had no credit for it: it breaks the protocol.
     pub(super) fn received(&self, node: NodeId, actor: ActorId) -> Option<u32> {
         let mut lines = self.lines();
         let known = lines.by_node.get(&node).and_then(|actors| actors.get(&actor));
@@ -158,6 +158,9 @@ impl Granting {
             None => lines.open(node, actor)?,
         };
         let line = lines.line(number)?;
+        if line.held.saturating_add(line.taken) >= line.window {
+            return None;
+        }
         line.held = line.held.saturating_add(1);
         Some(number)
     }
@@ -284,6 +287,26 @@ mod tests {
         }
         let last = (0..16).filter_map(|_| granting.taken(1, |_| 40)).last();
         assert_eq!(last, Some(Grant { node: NODE, actor: ACTOR, messages: 16 }));
+    }
+
+    /// credit that was neither granted nor given back is none.
+    #[test]
+    fn a_message_beyond_the_window_is_no_message() {
+        let granting = Granting::default();
+        let line = granting.received(NODE, ACTOR).unwrap();
+        for _ in 1..CREDIT_START {
+            granting.received(NODE, ACTOR).unwrap();
+        }
+        assert_eq!(granting.received(NODE, ACTOR), None);
+        // What the actor has taken comes back when it is half a window.
+        for n in 1..CREDIT_START / 2 {
+            assert_eq!(granting.taken(line, |_| 0), None);
+            assert_eq!(granting.received(NODE, ACTOR), None, "{n}");
+        }
+        let grant = granting.taken(line, |_| 0).unwrap();
+        assert_eq!(grant.messages, CREDIT_START / 2);
+        let more = (0..CREDIT_START).filter(|_| granting.received(NODE, ACTOR).is_some());
+        assert_eq!(more.count(), grant.messages as usize);
     }
 
     /// a line that ended grants nothing, and its number is used again only when empty.

@@ -217,6 +217,12 @@ impl Cluster {
         Keepers::among(&self.membership.living()).of(name).contains(&self.id)
     }
 
+    /// Whether `keeper` may say that a name of this node has been lost: one that keeps it, by the
+    /// members seen here.
+    pub(super) fn may_take(&self, keeper: NodeId, name: &str) -> bool {
+        Keepers::among(&self.membership.living()).of(name).contains(&keeper)
+    }
+
     /// Tells a node that it has lost a name, until it knows (DI-2).
     fn tell_loser(&self, name: String, lost: Stamp, winner: Stamp) {
         let Some(cluster) = self.arc() else { return };

@@ -29,12 +29,12 @@ use crate::machine::Rng;
 use crate::net::{Allowlist, DialOutcome, Identity, Inbound, Link, Message, Net, NetConfig};
 
 /// Longer than anything here takes; reached only by what hangs.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// Damaged frames in a run of the tests; the variable `MOBULA_MUTATIONS` asks for more.
 const MUTATIONS: u64 = 20_000;
 
 #[derive(Serialize, Deserialize)]
-enum TargetMsg {
+pub(super) enum TargetMsg {
     Text(String, Option<Box<(u8, i64)>>),
     List(Vec<(u16, String)>),
     Ask(Reply<u64>),
@@ -42,7 +42,7 @@ enum TargetMsg {
 }
 protocol!(TargetMsg = "test.target/1");
 
-struct Target;
+pub(super) struct Target;
 kind!(Target = "test.target");
 
 impl Actor for Target {
@@ -73,19 +73,19 @@ impl Inbound for Scribe {
     }
 }
 
-struct Scene {
-    node: Node,
-    cluster: Arc<Cluster>,
-    scribe: Net,
+pub(super) struct Scene {
+    pub(super) node: Node,
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) scribe: Net,
     heard: UnboundedReceiver<(Link, Option<Message>)>,
     link: Link,
     /// An actor that can be reached from elsewhere.
     target: ActorRef<TargetMsg>,
-    target_id: ActorId,
+    pub(super) target_id: ActorId,
 }
 
 impl Scene {
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let keys = [Identity::generate(), Identity::generate()];
         let members: Allowlist = keys.iter().map(Identity::peer_key).collect();
         let [key, scribe] = keys;
@@ -105,7 +105,7 @@ impl Scene {
     }
 
     /// The next message to an actor, readdressed to `actor` of the node itself.
-    async fn frame(&mut self, actor: ActorId) -> Message {
+    pub(super) async fn frame(&mut self, actor: ActorId) -> Message {
         loop {
             let heard = tokio::time::timeout(PATIENCE, self.heard.recv()).await.unwrap().unwrap();
             let Some(message) = heard.1.filter(|message| message.kind == MESSAGE) else { continue };
@@ -153,13 +153,13 @@ impl Scene {
     }
 
     /// Gives the node a frame as its network does, on behalf of `from`.
-    fn give(&self, from: NodeId, message: Message) {
+    pub(super) fn give(&self, from: NodeId, message: Message) {
         Door(Arc::downgrade(&self.cluster)).message(from, &self.link, message);
     }
 
     /// The node lives: its own actor answers, and so does one of the user, which takes the place
     /// of the target that a member may have ended.
-    async fn lives(&mut self) {
+    pub(super) async fn lives(&mut self) {
         let me = self.cluster.id;
         let members = tokio::time::timeout(PATIENCE, self.node.members_of(me)).await.unwrap();
         assert!(!members.unwrap().is_empty(), "its own actor answers");
@@ -182,9 +182,9 @@ fn plain_questions(actor: ActorId, node: NodeId) -> Vec<NodeMsg> {
     ]
 }
 
-type Ask = Box<dyn FnOnce(ActorRef<NodeMsg>)>;
+pub(super) type Ask = Box<dyn FnOnce(ActorRef<NodeMsg>)>;
 
-fn ask<R: Wire>(question: impl FnOnce(Reply<R>) -> NodeMsg + Send + 'static) -> Ask {
+pub(super) fn ask<R: Wire>(question: impl FnOnce(Reply<R>) -> NodeMsg + Send + 'static) -> Ask {
     Box::new(move |service| {
         // Nobody answers; the end of the test ends it.
         tokio::spawn(async move { service.call(question).await.is_ok() });
@@ -265,7 +265,7 @@ async fn no_member_ends_the_own_actor_of_a_node() {
     }
 }
 
-fn stranger(n: u64) -> NodeId {
+pub(super) fn stranger(n: u64) -> NodeId {
     NodeId { key: PeerKey([n as u8; 32]), boot: n }
 }
 
@@ -274,6 +274,8 @@ async fn damaged_frames_of_members_never_panic_a_node() {
     // W-2, F-2
     let mut scene = Scene::new().await;
     let valid = scene.frames().await;
+    // They may ask what the scribe may.
+    (0..64).for_each(|n| scene.cluster.add_link(stranger(n), scene.link.clone()));
     assert!(valid.len() > 15);
     let read = |name| std::env::var(name).ok().and_then(|n: String| n.parse().ok());
     let (mutations, seed) = (read("MOBULA_MUTATIONS").unwrap_or(MUTATIONS), read("MOBULA_SEED"));

@@ -13,14 +13,16 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use mobula_actors::demand::Demand;
-use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::limits::SHUTDOWN_DEFAULT;
 use mobula_actors::spawner::{Local, Notice, Order, Request, Seed, Watch, start_here};
 use mobula_actors::{Control, Exit, Settings, SpawnError};
 
+use super::asked::Unreserved;
 use super::checkpoints::Checkpoint;
 use super::cluster::Cluster;
 use super::membership::record;
+use super::placing::owner_of_key;
 use super::service::NodeMsg;
 use crate::gossip::Input;
 use crate::placement::{Capacity, Ledger, Verdict, check};
@@ -53,8 +55,8 @@ pub(super) struct HostedRun {
     doom: Option<(Exit, bool)>,
     /// No run follows on its cell, said while it starts.
     retired: bool,
-    home: NodeId,
-    epoch: Epoch,
+    pub(super) home: NodeId,
+    pub(super) epoch: Epoch,
     pub(super) sending: bool,
     pub(super) waiting: Option<Checkpoint>,
 }
@@ -80,6 +82,17 @@ impl Hosting {
     pub(super) fn figures(&self) -> (u64, Capacity) {
         let books = self.books();
         (books.version, books.ledger.free())
+    }
+
+    /// The run that room is held for under this number.
+    pub(super) fn reserved(&self, reservation: u128) -> Option<(ActorId, Epoch)> {
+        self.books().ledger.reserved(reservation)
+    }
+
+    /// What a member holds here, started or not, in the order of [`Dimension::ALL`](crate::placement::Dimension::ALL).
+    pub(super) fn held_by(&self, member: PeerKey) -> [u64; 5] {
+        let first = u128::from(owner_of_key(member)) << 64;
+        self.books().ledger.held(first..=first | u128::from(u64::MAX))
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -140,11 +153,12 @@ impl Cluster {
         epoch: Epoch,
         kind: &str,
         demand: &Demand,
-    ) -> Result<Verdict, String> {
+    ) -> Result<Verdict, Unreserved> {
         let hosting = &self.hosting;
-        check(kind, demand, &hosting.kinds, &hosting.labels).map_err(|unfit| unfit.to_string())?;
+        let fits = check(kind, demand, &hosting.kinds, &hosting.labels);
+        fits.map_err(|unfit| Unreserved::Unfit(unfit.to_string()))?;
         if hosting.leaving.load(Ordering::SeqCst) {
-            return Err("the node is leaving".into());
+            return Err(Unreserved::Unfit("the node is leaving".into()));
         }
         let now = self.membership.now();
         Ok(self.book(|ledger| ledger.reserve(now, reservation, actor, epoch, demand)))

@@ -14,13 +14,15 @@ use mobula_actors::carrier::{Carrier, Inbox};
 use mobula_actors::id::{ActorId, NodeId, PeerKey};
 use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
 
+use super::asked::denied;
+use super::authority::{Violation, plausible};
 use super::cluster::Cluster;
 use super::frames::{
     self, CREDIT, CreditHead, FITS, GONE, GOSSIP, GoneHead, HANDED, HandedHead, MESSAGE,
     MessageHead, REPLY, ReplyHead, SHAPE,
 };
 use crate::gossip::Input;
-use crate::net::{DialOutcome, Inbound, Link, Message, may_skip};
+use crate::net::{DialOutcome, Inbound, Link, Message, Verb, may_skip};
 
 /// The network's way into a node that may be going away.
 pub(super) struct Door(pub(super) Weak<Cluster>);
@@ -32,6 +34,7 @@ impl Inbound for Door {
         cluster.gossip(Input::Connected { key: node.key, boot: node.boot, address });
         cluster.watch_again(node);
         cluster.hear_groups(node);
+        cluster.offer_revocations(node);
         cluster.changed.notify_waiters();
     }
 
@@ -41,6 +44,7 @@ impl Inbound for Door {
         for message in unwritten {
             cluster.never_left(message);
         }
+        cluster.revoking.disconnected(node);
         cluster.calls.disconnected(node);
         cluster.spending.end(node);
         cluster.granting.end(node);
@@ -61,13 +65,17 @@ impl Inbound for Door {
     fn message(&self, from: NodeId, link: &Link, message: Message) {
         let Some(cluster) = self.0.upgrade() else { return };
         let understood = match message.kind {
-            MESSAGE => cluster.deliver(from, message),
+            MESSAGE => cluster.deliver(from, link, message),
             REPLY => cluster.answered(from, message),
             CREDIT => cluster.funded(from, &message),
             GONE => cluster.not_there(from, &message),
             HANDED => cluster.handed(from, &message),
             SHAPE => cluster.said(from, &message),
             FITS => cluster.compared(from, &message),
+            GOSSIP if !cluster.asked.allows(from.key, Instant::now()) => {
+                cluster.accuse(from, &Violation::Flood);
+                Some(())
+            }
             GOSSIP => {
                 cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
                 Some(())
@@ -80,15 +88,14 @@ impl Inbound for Door {
             }
         };
         if understood.is_none() {
-            tracing::warn!(%from, "a member sent a malformed frame: its connection is closed");
-            cluster.net(|net| net.accuse(&from.key));
+            cluster.accuse(from, &Violation::Malformed);
         }
     }
 }
 
 impl Cluster {
     /// Puts a message into its actor's mailbox. `None` if it is malformed.
-    fn deliver(&self, from: NodeId, message: Message) -> Option<()> {
+    fn deliver(&self, from: NodeId, link: &Link, message: Message) -> Option<()> {
         let (head, behind) = frames::split::<MessageHead>(&message.head)?;
         if head.calls.len() > REPLIES_PER_MESSAGE_MAX {
             return None;
@@ -99,18 +106,35 @@ impl Cluster {
             self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
             return Some(());
         };
+        if head.actor.number != 0 && link.may(Verb::Message).is_err() {
+            self.refuse(head.calls(from), &denied(Verb::Message));
+            self.give_no_place(from, head.actor);
+            return Some(());
+        }
         if let Err(text) = self.understands(from, message.target, &*inbound) {
             self.refuse(head.calls(from), &Why::Incompatible(text));
-            self.return_credit(self.line_of(from, head.actor));
+            self.give_no_place(from, head.actor);
             return Some(());
         }
         let carrier: Arc<dyn Carrier> = self.arc()?;
+        let control = inbound.control();
+        if let Err(violation) = plausible(head.actor, head.epoch, control.epoch()) {
+            self.accuse(from, &violation);
+            return Some(());
+        }
         // A deadline too far away to be a time is none.
         let deadline =
             head.rest_us.and_then(|rest| Instant::now().checked_add(Duration::from_micros(rest)));
-        let credit = self.line_of(from, head.actor);
+        let credit = match self.line_of(from, head.actor) {
+            Ok(credit) => credit,
+            Err(violation) => {
+                self.refuse(head.calls(from), &Why::NoCredit);
+                self.accuse(from, &violation);
+                return Some(());
+            }
+        };
         let inbox = Inbox { from, head: &body, payloads, deadline, credit };
-        let extra = Self::extra(inbound.control().capacity());
+        let extra = Self::extra(control.capacity());
         if let Err(mut why) = inbound.deliver(&carrier, inbox, extra) {
             if let Why::Incompatible(text) = &mut why
                 && self.shapes.differs(from, inbound.schema().name())
@@ -124,12 +148,21 @@ impl Cluster {
         Some(())
     }
 
-    /// The node's own actors need no credit.
-    fn line_of(&self, from: NodeId, actor: ActorId) -> u32 {
-        if actor.number == 0 {
-            return 0;
+    /// A message was refused before it took its place: the credit for it is free.
+    fn give_no_place(&self, from: NodeId, actor: ActorId) {
+        if actor.number != 0 {
+            let head = CreditHead { actor, messages: 1 };
+            self.push_control(from, frames::bare(CREDIT, &head));
         }
-        self.granting.received(from, actor).unwrap_or(0)
+    }
+
+    /// The node's own actors need no credit, and are not to be flooded either.
+    fn line_of(&self, from: NodeId, actor: ActorId) -> Result<u32, Violation> {
+        if actor.number == 0 {
+            let allowed = self.asked.allows(from.key, Instant::now());
+            return allowed.then_some(0).ok_or(Violation::Flood);
+        }
+        self.granting.received(from, actor).ok_or(Violation::Overdrawn)
     }
 
     fn answered(&self, from: NodeId, message: Message) -> Option<()> {

@@ -7,7 +7,7 @@
 //! - **V-2** A node that died is gone from routes, credit, calls, watches and children before
 //!   anybody is told of its death.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,7 @@ use super::cluster::Cluster;
 use super::frames::GOSSIP;
 use crate::gossip::{Config, Event, Gossip, Input, Output, Record, State};
 use crate::machine::{Machine, Time};
-use crate::net::{Lane, Message};
+use crate::net::{Lane, Message, NetError};
 use crate::placement::{Candidate, Capacity};
 
 /// How often members without a connection, and seeds not yet met, are dialled.
@@ -194,10 +194,13 @@ impl Cluster {
         let before = driven.gossip.poll_timeout();
         driven.gossip.handle(self.membership.now(), input, &mut out);
         let mut news = Vec::new();
-        for output in out {
+        let mut out = VecDeque::from(out);
+        while let Some(output) = out.pop_front() {
             match output {
                 Output::Send { to, bytes } => self.send_gossip(&driven, to, bytes),
-                Output::Dial { key, address } => self.dial_for_gossip(&mut driven, key, &address),
+                Output::Dial { key, address } => {
+                    out.extend(self.dial_for_gossip(&mut driven, key, &address));
+                }
                 Output::Event(event) => {
                     if let Event::Dead { key, boot } | Event::Left { key, boot } = &event {
                         driven.note_gone(NodeId { key: *key, boot: *boot });
@@ -228,18 +231,22 @@ impl Cluster {
         }
     }
 
-    fn dial_for_gossip(&self, driven: &mut Driven, key: PeerKey, address: &str) {
-        if self.dial(key, address).is_err() {
-            let mut more = Vec::new();
-            let now = self.membership.now();
-            driven.gossip.handle(now, Input::DialFailed { key }, &mut more);
-            // A failed dial only ends an inquiry; what else follows comes with the next step.
-            for output in more {
-                if let Output::Send { to, bytes } = output {
-                    self.send_gossip(driven, to, bytes);
-                }
-            }
-        }
+    /// Dials, or says at once that it is not done, and what follows from that. Whom the cluster has
+    /// revoked is as good as one where nobody listens.
+    fn dial_for_gossip(
+        &self,
+        driven: &mut Driven,
+        key: PeerKey,
+        address: &str,
+    ) -> Vec<Output<PeerKey>> {
+        let input = match self.dial(key, address) {
+            Ok(()) => return Vec::new(),
+            Err(NetError::NotMember(_)) => Input::DialRefused { key },
+            Err(_) => Input::DialFailed { key },
+        };
+        let mut more = Vec::new();
+        driven.gossip.handle(self.membership.now(), input, &mut more);
+        more
     }
 
     /// Tells the rest of the node what became known.

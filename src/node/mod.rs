@@ -20,6 +20,12 @@
 //! never yields cannot cost the node its life.
 
 #[cfg(feature = "net")]
+mod asked;
+#[cfg(feature = "net")]
+mod authority;
+#[cfg(feature = "net")]
+mod backlog;
+#[cfg(feature = "net")]
 mod builder;
 #[cfg(feature = "net")]
 mod calls;
@@ -59,6 +65,8 @@ mod outbound;
 mod placing;
 #[cfg(feature = "net")]
 mod registrar;
+mod revoking;
+#[cfg(feature = "net")]
 #[cfg(feature = "net")]
 mod roster;
 #[cfg(feature = "net")]
@@ -90,6 +98,9 @@ pub use names::{NameEnd, Registration};
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
 pub mod limits {
+    pub use super::asked::{ASKED_BURST, ASKED_PER_SECOND};
+    pub use super::authority::EPOCH_LEAP_MAX;
+    pub use super::backlog::BACKLOG_MAX;
     pub use super::calls::CALLS_MAX;
     pub use super::checkpoints::CHECKPOINT_TIMEOUT;
     pub use super::children::{CHILDREN_MAX, WAITING_MAX};

@@ -7,7 +7,7 @@ use std::time::Duration;
 use mobula_actors::carrier::Monitor;
 use mobula_actors::id::NodeId;
 use mobula_actors::limits::DEADLINE_DEFAULT;
-use mobula_actors::{ActorRef, NameError, Protocol};
+use mobula_actors::{ActorRef, CallError, NameError, Protocol, Why};
 use tokio::task::JoinSet;
 
 use super::cluster::Cluster;
@@ -98,12 +98,15 @@ impl Cluster {
                     return Err(NameError::Taken(name()));
                 }
                 match self.claim_at(keeper, entry).await {
-                    Some(Ok(())) => {}
-                    Some(Err(Refusal::Taken(_))) => return Err(NameError::Taken(name())),
-                    Some(Err(Refusal::TooMany)) => {
+                    Ok(Ok(())) => {}
+                    Ok(Err(Refusal::Taken(_))) => return Err(NameError::Taken(name())),
+                    Ok(Err(Refusal::TooMany)) => {
                         return Err(NameError::TooMany(name(), NAMES_MAX));
                     }
-                    Some(Err(Refusal::NotMine)) | None => {
+                    Err(CallError::Rejected(Why::Denied(why))) => {
+                        return Err(NameError::Denied(name(), why.into()));
+                    }
+                    Ok(Err(Refusal::NotMine)) | Err(_) => {
                         tokio::time::sleep(ASK_AGAIN).await;
                         continue 'looking;
                     }
@@ -113,17 +116,21 @@ impl Cluster {
         }
     }
 
-    async fn claim_at(&self, keeper: NodeId, entry: &Entry) -> Option<Result<(), Refusal>> {
-        let service = self.service(keeper)?;
+    async fn claim_at(
+        &self,
+        keeper: NodeId,
+        entry: &Entry,
+    ) -> Result<Result<(), Refusal>, CallError> {
+        let service = self.service(keeper).ok_or(CallError::Rejected(Why::NoRoute))?;
         let entry = entry.clone();
-        service.call(|granted| NodeMsg::NameClaim { entry, granted }).within(ASK_TIMEOUT).await.ok()
+        service.call(|granted| NodeMsg::NameClaim { entry, granted }).within(ASK_TIMEOUT).await
     }
 
     /// See [`super::Node::lookup`].
     pub(super) async fn lookup<M: Protocol>(&self, name: &str) -> Result<ActorRef<M>, NameError> {
         let found = tokio::time::timeout(DEADLINE_DEFAULT, self.find_entry(name)).await;
         let unreachable = || NameError::Unreachable(name.into());
-        let entry = found.map_err(|_| unreachable())?;
+        let entry = found.map_err(|_| unreachable())??;
         let entry = entry.ok_or_else(|| NameError::Unknown(name.into()))?;
         if entry.protocol != M::NAME {
             return Err(NameError::OtherProtocol(name.into()));
@@ -132,26 +139,26 @@ impl Cluster {
         Ok(ActorRef::at(&self.engine, carrier, entry.address))
     }
 
-    async fn find_entry(&self, name: &str) -> Option<Entry> {
+    async fn find_entry(&self, name: &str) -> Result<Option<Entry>, NameError> {
         if name.len() > NAME_BYTES_MAX {
-            return None;
+            return Ok(None);
         }
         loop {
             if let Some(entry) = self.registrar.granted(name) {
-                return Some(entry);
+                return Ok(Some(entry));
             }
-            if let Some(found) = self.ask_for(name).await {
-                return found;
+            if let Some(found) = self.ask_for(name).await? {
+                return Ok(found);
             }
             tokio::time::sleep(ASK_AGAIN).await;
         }
     }
 
     /// Asks all that keep a name. One that has it is enough; that nobody has it all must say.
-    async fn ask_for(&self, name: &str) -> Option<Option<Entry>> {
+    async fn ask_for(&self, name: &str) -> Result<Option<Option<Entry>>, NameError> {
         let mut asked = JoinSet::new();
         for keeper in Keepers::among(&self.membership.living()).of(name) {
-            let service = self.service(keeper)?;
+            let Some(service) = self.service(keeper) else { return Ok(None) };
             let name = name.to_owned();
             let call = service.call(|found| NodeMsg::NameFind { name, found }).within(ASK_TIMEOUT);
             asked.spawn_on(call.into_future(), self.system.runtime());
@@ -159,12 +166,15 @@ impl Cluster {
         let mut all = true;
         while let Some(answer) = asked.join_next().await {
             match answer {
-                Ok(Ok(Ok(Some(entry)))) => return Some(Some(entry)),
+                Ok(Ok(Ok(Some(entry)))) => return Ok(Some(Some(entry))),
                 Ok(Ok(Ok(None))) => {}
+                Ok(Err(CallError::Rejected(Why::Denied(why)))) => {
+                    return Err(NameError::Denied(name.into(), why.into()));
+                }
                 _ => all = false,
             }
         }
-        all.then_some(None)
+        Ok(all.then_some(None))
     }
 
     /// Enters names where they are to be kept, and takes out those that hold no more, until the

@@ -324,15 +324,22 @@ impl Cluster {
             tracing::debug!(%node, why = %refused.why, "a frame was not sent");
             return;
         }
+        let Some(cluster) = self.arc() else { return };
+        if !self.backlog.enter(node) {
+            tracing::warn!(%node, "a node does not read what it is sent: it is cut off");
+            self.net(|net| net.close(&node.key, false));
+            return;
+        }
         let mut message = refused.message;
         self.system.runtime().spawn(async move {
             while link.is_open() {
                 link.room(lane).await;
                 match link.push(lane, message) {
-                    Ok(()) => return,
+                    Ok(()) => break,
                     Err(refused) => message = refused.message,
                 }
             }
+            cluster.backlog.leave(node);
         });
     }
 }

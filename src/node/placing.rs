@@ -15,14 +15,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
-use mobula_actors::id::{ActorId, Epoch, NodeId};
+use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::spawner::{Child, Local, Order, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
 
+use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
 use super::hosting::Commission;
 use super::service::{NodeMsg, StartOrder};
 use crate::machine::{Rng, Time};
+use crate::net::Denied;
 use crate::placement::{Attempt, Debits, PLACED_WITHIN, Step, Verdict, Where};
 
 /// How long a node may take to say whether it has room.
@@ -51,7 +53,8 @@ enum Next {
 impl Placer {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         let seed = origin_of(cluster.id) ^ 0x9E37;
-        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations: 0 };
+        let reservations = cluster.id.boot << LIFE_BITS;
+        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations };
         Self { cluster, choice: Mutex::new(choice) }
     }
 
@@ -117,7 +120,7 @@ impl Placer {
         let reservation = self.choice().next_reservation(self.cluster.id);
         match self.reserve(node, reservation, request).await {
             Ok(Ok(Verdict::Granted { .. })) => {
-                unfinished.at = Some(node);
+                unfinished.asks(node);
                 Some(self.start_at(node, reservation, request).await.map(|()| node))
             }
             _ => {
@@ -139,9 +142,15 @@ impl Placer {
             place: Where::new(request.settings.place, self.cluster.id),
             avoid: request.avoid.clone(),
         };
+        let mut denied: Option<Denied> = None;
         let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
         loop {
-            let (node, reservation) = match self.next(&mut attempt)? {
+            let next = self.next(&mut attempt);
+            let next = next.map_err(|why| match &denied {
+                Some(denied) => SpawnError::Refused(denied.to_string()),
+                None => why,
+            });
+            let (node, reservation) = match next? {
                 Next::Ask(node, reservation) => (node, reservation),
                 Next::Wait(until) => {
                     let now = self.cluster.membership.now();
@@ -151,13 +160,21 @@ impl Placer {
             };
             match self.reserve(node, reservation, request).await {
                 Ok(Ok(Verdict::Granted { .. })) => {
-                    unfinished.at = Some(node);
+                    unfinished.asks(node);
                     return self.start_at(node, reservation, request).await.map(|()| node);
                 }
                 Ok(Ok(Verdict::Rejected { free, .. })) => {
                     attempt.rejected(node, free, &mut self.choice().debits);
                 }
-                Ok(Err(_)) | Err(_) => attempt.unanswered(node),
+                // Others grant it no more than this one does; only what it has there differs.
+                Ok(Err(Unreserved::Denied(why @ (Denied::Verb(_) | Denied::Kind(_))))) => {
+                    return Err(SpawnError::Refused(why.to_string()));
+                }
+                Ok(Err(Unreserved::Denied(why))) => {
+                    denied = Some(why);
+                    attempt.unanswered(node);
+                }
+                Ok(Err(Unreserved::Unfit(_))) | Err(_) => attempt.unanswered(node),
             }
         }
     }
@@ -180,7 +197,7 @@ impl Placer {
         node: NodeId,
         reservation: u128,
         request: &Request,
-    ) -> Result<Result<Verdict, String>, CallError> {
+    ) -> Result<Result<Verdict, Unreserved>, CallError> {
         let (actor, epoch) = (request.order.id, request.order.epoch);
         let kind = request.seed.kind();
         let demand = &request.settings.demand;
@@ -271,11 +288,25 @@ impl Placer {
 }
 
 impl Choice {
-    /// Unique in the cluster: the node's origin and a counter.
+    /// Unique in the cluster, and over the lives of a node: whose it is, and a counter that began
+    /// with its boot.
     fn next_reservation(&mut self, me: NodeId) -> u128 {
-        self.reservations += 1;
-        u128::from(origin_of(me)) << 64 | u128::from(self.reservations)
+        self.reservations = self.reservations.wrapping_add(1);
+        u128::from(owner_of_key(me.key)) << 64 | u128::from(self.reservations)
     }
+}
+
+/// Reservations that a node may make for each millisecond that it lives: this many bits of them.
+const LIFE_BITS: u32 = 20;
+
+/// Who made a reservation.
+pub(super) fn owner_of(reservation: u128) -> u64 {
+    (reservation >> 64) as u64
+}
+
+/// How a key is named in reservations: nobody can choose what its own begins with.
+pub(super) fn owner_of_key(key: PeerKey) -> u64 {
+    key.0.iter().take(8).fold(0, |owner, byte| owner << 8 | u64::from(*byte))
 }
 
 /// A placement that has not succeeded yet. Dropped, what it may have left elsewhere is told to end
@@ -290,6 +321,11 @@ struct Unfinished {
 }
 
 impl Unfinished {
+    fn asks(&mut self, node: NodeId) {
+        self.at = Some(node);
+        self.cluster.children.asks(self.actor, self.epoch, node);
+    }
+
     fn finished(mut self) {
         self.finished = true;
     }

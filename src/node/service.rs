@@ -16,6 +16,8 @@ use mobula_actors::{
 };
 use serde::{Deserialize, Serialize};
 
+use super::asked::Unreserved;
+use super::authority::Heard;
 use super::children::Located;
 use super::cluster::{Cluster, service_id};
 use super::directory::{Entry, Refusal, Stamp};
@@ -24,7 +26,7 @@ use super::hosting::Commission;
 use super::membership::Member;
 use super::names::NameEnd;
 use super::roster::{Cursor, News};
-use crate::placement::Verdict;
+use crate::placement::{Dimension, Verdict};
 
 /// What nodes say to each other.
 #[derive(Serialize, Deserialize)]
@@ -36,7 +38,7 @@ pub(super) enum NodeMsg {
         epoch: Epoch,
         kind: String,
         demand: Demand,
-        verdict: Reply<Result<Verdict, String>>,
+        verdict: Reply<Result<Verdict, Unreserved>>,
     },
     /// Start what was reserved.
     Start(Box<StartOrder>),
@@ -74,6 +76,10 @@ pub(super) enum NodeMsg {
     GroupsSince { cursor: Cursor, news: Reply<News> },
     /// A message to the members of a group.
     Spread(Box<Parcel>),
+    /// The version of the list of revocations that is known here; 0 for none.
+    Revoked { version: u64 },
+    /// That list, which the cluster signed.
+    Revocations { list: Payload },
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -105,22 +111,31 @@ pub(super) struct Service(Weak<Cluster>);
 
 impl Actor for Service {
     type Args = Weak<Cluster>;
-    type Msg = NodeMsg;
+    type Msg = Heard;
 
     async fn start(cluster: Weak<Cluster>, _: &mut Context<Self>) -> Result<Self, Fault> {
         Ok(Self(cluster))
     }
 
-    async fn handle(&mut self, msg: NodeMsg, ctx: &mut Context<Self>) -> Result<(), Fault> {
+    async fn handle(&mut self, msg: Heard, ctx: &mut Context<Self>) -> Result<(), Fault> {
         let Some(cluster) = self.0.upgrade() else {
             ctx.stop();
             return Ok(());
         };
-        match msg {
+        let Heard { from, said } = msg;
+        if let Err(violation) = cluster.believable(from, &said) {
+            cluster.accuse(from, &violation);
+            return Ok(());
+        }
+        let Some(said) = cluster.permitted(from, said) else { return Ok(()) };
+        match said {
             NodeMsg::Reserve { reservation, actor, epoch, kind, demand, verdict } => {
-                verdict.send(cluster.reserve(reservation, actor, epoch, &kind, &demand));
+                let more = Dimension::ALL.map(|dimension| dimension.needed(&demand));
+                let granted = cluster.grants_start(from, &kind, more);
+                let reserve = |()| cluster.reserve(reservation, actor, epoch, &kind, &demand);
+                verdict.send(granted.map_err(Unreserved::Denied).and_then(reserve));
             }
-            NodeMsg::Start(order) => start(cluster, *order),
+            NodeMsg::Start(order) => start(cluster, from, *order),
             // Nobody ends a node's own actor from elsewhere.
             NodeMsg::End { actor, .. } if actor == service_id(cluster.id) => {}
             NodeMsg::End { actor, epoch, exit, kill } => {
@@ -151,19 +166,25 @@ impl Actor for Service {
                 }
             }
             NodeMsg::NameLost { name, lost, winner, known } => {
-                cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                if cluster.may_take(from, &name) {
+                    cluster.registrar.end(&name, lost, NameEnd::Lost(winner.by));
+                }
                 known.send(());
             }
             NodeMsg::GroupsChanged { by } => cluster.hear_groups(by),
             NodeMsg::GroupsSince { cursor, news } => news.send(cluster.groups_since(cursor)),
             NodeMsg::Spread(parcel) => cluster.parcel_came(*parcel),
+            NodeMsg::Revoked { version } => cluster.compare_revocations(from, version),
+            NodeMsg::Revocations { list } => cluster.learn_revocations(from, &list.0),
         }
         Ok(())
     }
 }
 
-fn start(cluster: Arc<Cluster>, order: StartOrder) {
-    let commission = match commission(&cluster, &order) {
+fn start(cluster: Arc<Cluster>, from: NodeId, order: StartOrder) {
+    let granted = cluster.grants_start(from, &order.kind, [0; 5]);
+    let granted = granted.map_err(|denied| denied.to_string());
+    let commission = match granted.and_then(|()| commission(&cluster, &order)) {
         Ok(commission) => commission,
         Err(why) => {
             cluster.cancel(order.reservation);

@@ -87,9 +87,7 @@ impl Cluster {
             Entered::Over(down) => self.tell_end(watcher, number, down),
             Entered::Full => {
                 let text = format!("a node may watch {WATCHES_MAX} actors here, and does");
-                let exit = Exit::NoCapacity(text);
-                let down = Down { actor, epoch: Epoch(0), exit, restarting: false };
-                self.tell_end(watcher, number, down);
+                self.tell_not_watched(watcher, actor, number, Exit::NoCapacity(text));
             }
         }
         if self.membership.is_gone(watcher) {
@@ -113,6 +111,16 @@ impl Cluster {
         });
         let watcher = Some(Arc::downgrade(token));
         inbound.control().monitor(Monitor { on_down, watcher });
+    }
+
+    pub(super) fn tell_not_watched(
+        &self,
+        watcher: NodeId,
+        actor: ActorId,
+        number: u64,
+        exit: Exit,
+    ) {
+        self.tell_end(watcher, number, Down { actor, epoch: Epoch(0), exit, restarting: false });
     }
 
     fn tell_end(&self, watcher: NodeId, number: u64, down: Down) {

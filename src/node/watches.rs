@@ -21,6 +21,7 @@ use mobula_actors::id::{Epoch, NodeId};
 use mobula_actors::{Down, Exit, Why};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::authority::Violation;
 use super::children::Located;
 use super::cluster::Cluster;
 use super::routes::Route;
@@ -68,6 +69,14 @@ impl Watches {
         let number = table.next;
         table.watches.insert(number, watch);
         number
+    }
+
+    /// Whether `node` is the one that was asked for this watch, if it still is one.
+    pub(super) fn is_asked(&self, node: NodeId, number: u64) -> Result<(), Violation> {
+        match self.table().watches.get(&number) {
+            Some(watch) if watch.node != node => Err(Violation::NotAsked(number)),
+            _ => Ok(()),
+        }
     }
 
     fn take(&self, number: u64) -> Option<Watch> {

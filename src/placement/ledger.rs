@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
+    ops::RangeInclusive,
     time::Duration,
 };
 
@@ -11,7 +12,7 @@ use mobula_actors::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Capacity, Shortage};
+use super::capacity::{Capacity, Dimension, Shortage};
 use crate::machine::Time;
 
 /// How long a reservation is held for its start.
@@ -160,6 +161,27 @@ impl Ledger {
         self.started.insert(id, run);
         self.running.insert(run, Run { reservation: id, demand });
         Ok(run)
+    }
+
+    /// The run that an open reservation is for.
+    #[must_use]
+    pub fn reserved(&self, id: u128) -> Option<(ActorId, Epoch)> {
+        self.open.get(&id).map(|reservation| reservation.run)
+    }
+
+    /// What those reservations whose numbers lie in `ids` hold, started or not, in the order of
+    /// [`Dimension::ALL`].
+    #[must_use]
+    pub fn held(&self, ids: RangeInclusive<u128>) -> [u64; 5] {
+        let open = self.open.range(ids.clone()).map(|(_, reservation)| &reservation.demand);
+        let started = self.started.range(ids).filter_map(|(_, run)| self.running.get(run));
+        let demands = open.chain(started.map(|run| &run.demand));
+        demands.fold([0; 5], |mut held, demand| {
+            for (held, dimension) in held.iter_mut().zip(Dimension::ALL) {
+                *held = held.saturating_add(dimension.needed(demand));
+            }
+            held
+        })
     }
 
     /// Gives up a reservation that will not be started; false when it is not open.

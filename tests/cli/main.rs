@@ -90,6 +90,8 @@ fn mistakes_are_answered_with_what_to_do() {
         (format!("revoke {peer} --key cluster.key --list others"), "the key of this cluster"),
         (format!("revoke {peer} --key cluster.key --list node.key"), "mobula revoke"),
         ("show node.key".into(), "mobula admit"),
+        (format!("admit {peer} --key cluster.key --days 1 --may fly"), "checkpoint"),
+        (format!("grant {peer} --key node.key --from node.key --days 1"), "mobula admit"),
     ];
     for (line, advice) in cases {
         let said = folder.fails(&line);
@@ -104,6 +106,10 @@ fn mistakes_are_answered_with_what_to_do() {
 #[test]
 fn every_help_explains_the_model() {
     let folder = Folder::new("help");
+    let words = folder.ok("grant --help");
+    for verb in mobula::net::Verb::ALL {
+        assert!(words.contains(&format!("\n  {verb} ")), "{verb}: {words}");
+    }
     for line in ["--help", "keygen --help", "admit --help", "revoke --help"] {
         let help = folder.ok(line);
         let model = help.lines().skip_while(|line| !line.contains("in ten lines")).skip(1);
@@ -111,6 +117,39 @@ fn every_help_explains_the_model() {
             (1..=10).zip(model).all(|(n, line)| line.trim_start().starts_with(&format!("{n}. ")));
         assert!(numbered, "{line}: {help}");
     }
+}
+
+#[test]
+fn what_was_granted_is_shown_and_never_more_than_the_giver_may() {
+    let folder = Folder::new("grants");
+    folder.ok("keygen --cluster cluster.key");
+    let [giver, holder] = ["a", "b"].map(|name| folder.ok(&format!("keygen {name}.key")));
+    let may = "--may start,find --kinds shop.cart --actors 9";
+    let admitted =
+        folder.ok(&format!("admit {giver} --key cluster.key --days 7 {may} --out a.cert"));
+    assert!(admitted.contains("may ask: start, find; kinds shop.cart; actors 9"), "{admitted}");
+    let grant = |more: &str, out: &str| {
+        format!("grant {holder} --key a.key --from a.cert --days 7 {more} --out {out}")
+    };
+    let narrow = "--may start --kinds shop.cart --actors 2";
+    let granted = folder.ok(&grant(narrow, "b.grant"));
+    assert!(granted.contains(&holder) && granted.contains(&format!("given by {giver}")));
+    assert!(granted.contains("may ask: start; kinds shop.cart; actors 2"), "{granted}");
+    assert_eq!(folder.ok("show b.grant"), granted);
+    for wider in ["", "--may end", "--may start", "--may start --kinds shop.cart --actors 10"] {
+        let refused = folder.fails(&grant(wider, "wider"));
+        assert!(refused.contains("permits more"), "{wider}: {refused}");
+        assert!(!folder.file("wider").exists());
+    }
+    // Only the holder hands it on.
+    let onward = |key: &str| {
+        format!("grant {giver} --key {key}.key --from b.grant --days 1 {narrow} --out on.grant")
+    };
+    assert!(folder.ok(&onward("b")).contains(&format!("given by {holder}")));
+    assert!(folder.fails(&onward("a")).contains("not signed"));
+    let nothing =
+        folder.ok(&format!("admit {holder} --key cluster.key --days 1 --may nothing --out b.cert"));
+    assert!(nothing.contains("may ask: nothing"), "{nothing}");
 }
 
 /// A node by the files that the command wrote.

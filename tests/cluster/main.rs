@@ -6,6 +6,7 @@ mod calls;
 mod deaths;
 mod faults;
 mod flow;
+mod grants;
 mod groups;
 #[cfg(feature = "ractor")]
 mod guests;
@@ -19,6 +20,7 @@ mod process;
 mod puppet;
 mod relay;
 mod remote;
+mod rogues;
 mod strangers;
 mod support;
 mod versions;

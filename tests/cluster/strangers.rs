@@ -87,19 +87,20 @@ impl Inbound for Rogue {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_member_that_sends_malformed_frames_is_cut_off_and_counted() {
-    let (keys, list) = members(3);
+    let (keys, list) = members(9);
     let first = member(keys[0].clone(), &list, None).host::<Puppet>().start().await.unwrap();
     let second = member(keys[1].clone(), &list, Some(&first)).host::<Puppet>();
     let second = second.start().await.unwrap();
     assert!(sees(&first, 2).await && sees(&second, 2).await);
     let there = puppet(&second, &first).await;
-    let config = NetConfig::new(keys[2].clone(), 1, list.clone());
-    let (told, mut news) = unbounded_channel();
-    let rogue = Net::start(config, Arc::new(Rogue(told))).await.unwrap();
     // No such kind; a message, an answer, credit, a denial and a hand-over that are none; gossip.
     let heads: [(u8, &[u8]); 7] =
         [(0, b""), (2, b"\xff\xff\xff"), (3, b""), (4, b"\x01"), (5, b""), (6, b"\x80"), (1, b"")];
     for (counted, (kind, head)) in (1u64..).zip(heads) {
+        // Each is another one's first offence.
+        let config = NetConfig::new(keys[1 + counted as usize].clone(), 1, list.clone());
+        let (told, mut news) = unbounded_channel();
+        let rogue = Net::start(config, Arc::new(Rogue(told))).await.unwrap();
         rogue.dial(first.id().unwrap().key, &first.addresses()[0]).unwrap();
         let link = tokio::time::timeout(PATIENCE, news.recv()).await.unwrap().unwrap().unwrap();
         let payload = Bytes::from_static(b"\xff\xff\xff\xff nonsense");
@@ -110,6 +111,6 @@ async fn a_member_that_sends_malformed_frames_is_cut_off_and_counted() {
         assert_eq!(first.counts().violations, counted, "frame {kind} was not counted");
         // Nobody else notices.
         there.call(|reply| Msg::NoteAsk(counted, reply)).within(PATIENCE).await.unwrap();
+        rogue.stop().await;
     }
-    rogue.stop().await;
 }

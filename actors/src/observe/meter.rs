@@ -101,5 +101,6 @@ fn word_for(exit: &Exit) -> &'static str {
         Exit::NoCapacity(_) => "no_capacity",
         Exit::NoProc => "no_proc",
         Exit::Ignored => "ignored",
+        Exit::Denied(_) => "denied",
     }
 }

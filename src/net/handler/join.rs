@@ -53,10 +53,19 @@ impl LaneHandler {
                 }
                 Ok(())
             }
-            (kind::CERTIFICATE, Lane::Control, Phase::Carrying(_))
+            (kind::CERTIFICATE, Lane::Control, Phase::Carrying(link))
                 if self.certificate.is_some() =>
             {
+                let link = link.clone();
+                self.another_paper()?;
                 self.certificate = Some(self.hub.membership.verify(&self.peer, body)?);
+                self.entitle(&link);
+                Ok(())
+            }
+            (kind::GRANT, Lane::Control, Phase::Carrying(link)) if self.certificate.is_some() => {
+                let link = link.clone();
+                self.another_paper()?;
+                self.granted(body, &link);
                 Ok(())
             }
             (kind::BYE, Lane::Control | Lane::Call, Phase::Carrying(_)) => self.bye(),
@@ -96,6 +105,9 @@ impl LaneHandler {
             return Ok(false);
         }
         let address = self.address(hello);
+        if self.hub.is_out(&self.peer) {
+            return Err(Reason::Local);
+        }
         let claim = if bulk {
             self.hub.claim_bulk(node, &self.bell, cx.waker())
         } else {
@@ -127,12 +139,14 @@ impl LaneHandler {
         if self.class == Some(Class::Bulk) {
             return;
         }
+        self.entitle(&link);
         self.clock.beat(self.hub.limits.heartbeat, self.hub.limits.heartbeat_timeout);
         if self.hub.chooses(&self.peer)
             && let Some(io) = &mut self.lanes.control
         {
             io.writer.own(kind::OPEN, 0, &[]);
         }
+        self.show_grant();
         self.hub.inbound.connected(node, link, address);
     }
 

@@ -98,6 +98,10 @@ impl LaneHandler {
                 Phase::Carrying(link) => link.terms(),
                 _ => Terms::default(),
             };
+            // Of a stranger nothing is kept: it can have as many keys as it likes.
+            if self.certificate.is_some() || !self.hub.membership.by_certificate() {
+                self.hub.strike(self.peer);
+            }
             tracing::warn!(peer = %self.peer, %violation, %terms, "connection closed");
         }
         if matches!(reason, Reason::Violation(_) | Reason::Denied(_) | Reason::Slow) {

@@ -34,6 +34,7 @@ use super::{
     certificate::Certificate,
     clock::{Beat, Clock},
     frame::Violation,
+    grant::Grant,
     hello::{Class, Hello, kind},
     hub::Hub,
     lane::{Io, Reader, Writer},
@@ -74,8 +75,13 @@ pub(super) struct LaneHandler {
     byes: usize,
     /// The certificate that the peer showed.
     certificate: Option<Certificate>,
-    /// The serial of the one that it was shown.
+    /// What another member granted it.
+    grant: Option<Grant>,
+    /// The serials of the certificate and of the grant that it was shown.
     shown: u64,
+    shown_grant: u64,
+    /// How many it has shown after the first.
+    papers: usize,
     /// At most one of each.
     tell: VecDeque<Tell>,
 }
@@ -146,7 +152,10 @@ impl LaneHandler {
             bell: Arc::default(),
             byes: 0,
             certificate: None,
+            grant: None,
             shown: 0,
+            shown_grant: 0,
+            papers: 0,
             tell: VecDeque::new(),
         }
     }
@@ -193,8 +202,9 @@ impl LaneHandler {
             (Beat::Silent, _) => Err(Reason::Silent),
             (Beat::Ping(nonce), phase) => {
                 if let Phase::Carrying(link) = phase {
+                    let link = link.clone();
                     link.dial_bulk();
-                    self.check_again()?;
+                    self.check_again(&link)?;
                 }
                 if let Some(io) = &mut self.lanes.control {
                     io.writer.own(kind::PING, nonce, &[]);

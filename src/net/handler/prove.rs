@@ -5,8 +5,12 @@ use bytes::Bytes;
 use super::{LaneHandler, Origin, Phase, Tell, leave::Reason};
 use crate::net::{
     CertificateError,
+    frame::Violation,
+    grant::Grant,
     hello::{Class, kind},
     hub::count,
+    limits::PAPERS_MAX,
+    link::Link,
     message::Lane,
 };
 
@@ -33,11 +37,55 @@ impl LaneHandler {
 
     /// The certificate that admitted the peer may have expired or been revoked since, and this
     /// node's own renewed (WM-1).
-    pub(super) fn check_again(&mut self) -> Result<(), CertificateError> {
+    pub(super) fn check_again(&mut self, link: &Link) -> Result<(), CertificateError> {
         let Some(certificate) = &self.certificate else { return Ok(()) };
         self.hub.membership.check(&self.peer, certificate)?;
+        if self.grant.as_ref().is_some_and(|grant| self.is_void(grant)) {
+            self.grant = None;
+            self.entitle(link);
+        }
         self.show(Lane::Control);
+        self.show_grant();
         Ok(())
+    }
+
+    /// To look at papers costs time: a member shows new ones now and then, not all the time.
+    pub(super) fn another_paper(&mut self) -> Result<(), Violation> {
+        self.papers = self.papers.saturating_add(1);
+        if self.papers > PAPERS_MAX { Err(Violation::Unexpected) } else { Ok(()) }
+    }
+
+    /// A member shows what another one granted it. One that does not hold changes nothing.
+    pub(super) fn granted(&mut self, bytes: &[u8], link: &Link) {
+        match self.hub.membership.verify_grant(&self.peer, bytes) {
+            Ok(grant) => self.grant = Some(grant),
+            Err(why) => tracing::warn!(peer = %self.peer, %why, "a grant is not taken"),
+        }
+        self.entitle(link);
+    }
+
+    /// Says on the link what its peer may ask for.
+    pub(super) fn entitle(&self, link: &Link) {
+        let Some(certificate) = &self.certificate else { return };
+        let granted = self.grant.as_ref().and_then(Grant::rights);
+        let rights = std::iter::once(certificate.rights()).chain(granted).cloned();
+        link.entitle(rights.collect());
+    }
+
+    /// Shows the grant that this node holds, unless it did before.
+    pub(super) fn show_grant(&mut self) {
+        let Some((serial, bytes)) = self.hub.membership.own_grant() else { return };
+        if serial <= self.shown_grant {
+            return;
+        }
+        if let Some(io) = self.lanes.slot(Lane::Control) {
+            self.shown_grant = serial;
+            io.writer.own(kind::GRANT, 0, &bytes);
+        }
+    }
+
+    fn is_void(&self, grant: &Grant) -> bool {
+        self.hub.membership.check_grant(&self.peer, grant).is_err()
     }
 
     /// Shows this node's certificate, unless it did before.

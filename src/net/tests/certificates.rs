@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use super::*;
 use crate::net::certificate::now_s;
 
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(super) const HOUR: Duration = Duration::from_secs(3_600);
 
-fn certified(identity: &Identity, membership: impl Into<Membership>) -> NetConfig {
+pub(super) fn certified(identity: &Identity, membership: impl Into<Membership>) -> NetConfig {
     let mut config = NetConfig::new(identity.clone(), 1, membership);
     config.listen = Some("/ip4/127.0.0.1/tcp/0".into());
     config.limits.heartbeat = Duration::from_millis(100);
@@ -21,18 +21,22 @@ async fn member(key: &ClusterKey, lifetime: Duration) -> Node {
 }
 
 /// A folder that goes away with the test.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new(name: &str) -> Self {
+    pub(super) fn new(name: &str) -> Self {
         let path = std::env::temp_dir().join(format!("mobula-{name}-{}", std::process::id()));
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).unwrap();
         Self(path)
     }
 
+    pub(super) fn path(&self, name: &str) -> PathBuf {
+        self.0.join(name)
+    }
+
     /// Writes as an administrator should: a whole file takes the place of the one before.
-    fn write(&self, name: &str, text: &str) -> PathBuf {
+    pub(super) fn write(&self, name: &str, text: &str) -> PathBuf {
         let (path, new) = (self.0.join(name), self.0.join("new"));
         std::fs::write(&new, text).unwrap();
         std::fs::rename(new, &path).unwrap();

@@ -5,6 +5,7 @@ pub(crate) mod corpus;
 mod door;
 mod flow;
 mod frames;
+mod grants;
 mod hostile;
 
 use std::{sync::Arc, time::Duration};
