@@ -101,7 +101,10 @@ impl Scene {
         scribe.dial(cluster.id.key, &node.addresses()[0]).unwrap();
         let (link, _) = heard.recv().await.unwrap();
         assert!(node.until(PATIENCE, |members| members.len() == 2).await);
-        Self { node, cluster, scribe, heard, link, target, target_id }
+        let mut scene = Self { node, cluster, scribe, heard, link, target, target_id };
+        // What a node asks of every newcomer: who of it is in which groups.
+        scene.frame(target_id).await;
+        scene
     }
 
     /// The next message to an actor, readdressed to `actor` of the node itself.
@@ -112,7 +115,8 @@ impl Scene {
             let (mut head, behind) = frames::split::<MessageHead>(&message.head).unwrap();
             head.actor = actor;
             let head = [&frames::bare(MESSAGE, &head).head[..], &behind].concat();
-            return Message { head: head.into(), ..message };
+            // What names its protocol's shape was said before it, and is not said again.
+            return Message { head: head.into(), target: 0, ..message };
         }
     }
 
