@@ -1,8 +1,7 @@
 //! Substreams of a connection: yamux, set up for lanes.
 //!
-//! The same on the wire as libp2p's own muxer, but for what that leaves at its defaults: a frame
-//! fills one noise message instead of a quarter of one, the windows of all streams together have a
-//! bound, and a poll drives the connection once, not twice.
+//! The same on the wire as libp2p's own muxer, but for what that leaves at its defaults: the receive
+//! windows of all streams together have a bound, and a poll drives the connection once, not twice.
 
 use std::{
     collections::VecDeque,

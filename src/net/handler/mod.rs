@@ -71,6 +71,8 @@ pub(super) struct LaneHandler {
     phase: Phase,
     clock: Clock,
     bell: Arc<AtomicWaker>,
+    /// Bytes read and written since this gave way.
+    moved: usize,
     /// The lanes on which the peer said goodbye.
     byes: usize,
     /// The certificate that the peer showed.
@@ -150,6 +152,7 @@ impl LaneHandler {
             phase,
             clock,
             bell: Arc::default(),
+            moved: 0,
             byes: 0,
             certificate: None,
             grant: None,
@@ -261,6 +264,7 @@ impl ConnectionHandler for LaneHandler {
         if !matches!(self.phase, Phase::Done) {
             let stepped = self.step(cx);
             self.count_frames();
+            self.give_way();
             if let Err(reason) = stepped {
                 self.end(&reason, cx);
             }

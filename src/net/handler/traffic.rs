@@ -8,7 +8,7 @@ use crate::net::{
     hello::{Class, kind},
     hub::count,
     lane::Incoming,
-    limits::POLL_BYTES_MAX,
+    limits::{POLL_BYTES_MAX, TURN_BYTES_MAX},
     link::End,
     message::Lane,
 };
@@ -33,6 +33,7 @@ impl LaneHandler {
                     Poll::Pending => break,
                     Poll::Ready(Ok(bytes)) if bytes > 0 => {
                         budget = budget.saturating_sub(bytes);
+                        self.moved = self.moved.saturating_add(bytes);
                         self.clock.heard();
                     }
                     Poll::Ready(_) => {
@@ -83,9 +84,19 @@ impl LaneHandler {
                 Poll::Ready(Err(_)) => return Err(Reason::Lost),
             }
         }
+        self.moved = self.moved.saturating_add(POLL_BYTES_MAX.saturating_sub(budget));
         match link {
             Some(link) if all_written && link.end() == End::Leave => self.leave(link, cx),
             _ => Ok(()),
+        }
+    }
+
+    /// Lets other threads have the core after each turn of a transfer. The system lets a thread that
+    /// has work without end keep it for milliseconds, while a call waits.
+    pub(super) fn give_way(&mut self) {
+        if self.class == Some(Class::Bulk) && self.moved >= TURN_BYTES_MAX {
+            self.moved = 0;
+            std::thread::yield_now();
         }
     }
 
