@@ -3,7 +3,7 @@
 //! A handler that blocks keeps its worker, also inside `block_in_place`, which gives the runtime
 //! another thread but not the actors another worker. Who waits behind it is moved to where all
 //! workers look, and if all are stuck, a spare one is started, which ends when it finds nothing to
-//! do. It looks every 10 ms while workers are awake, and rests a second after the last was.
+//! do. It looks every 10 ms while workers are awake, and rests when none has been for 20.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +16,8 @@ use super::worker::Worker;
 use crate::mailbox::sync::{AtomicBool, AtomicUsize, Ordering};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
-/// Looks in vain until it rests.
-const LOOKS_MAX: u32 = 100;
+/// Looks that find all asleep until it rests.
+const LOOKS_MAX: u32 = 2;
 /// Spare workers at a time.
 const SPARES_MAX: usize = 64;
 
@@ -44,7 +44,7 @@ pub(super) async fn watch(scheduler: Arc<Scheduler>) {
     let mut quiet = 0;
     while !scheduler.is_closed() {
         quiet = if scheduler.idle.all_sleep(scheduler.workers()) { quiet + 1 } else { 0 };
-        if quiet > LOOKS_MAX {
+        if quiet >= LOOKS_MAX {
             scheduler.relief.rests.store(true, Ordering::SeqCst);
             scheduler.relief.called.notified().await;
             quiet = 0;
