@@ -13,7 +13,7 @@ use tokio::time::sleep;
 
 use super::Scheduler;
 use super::worker::Worker;
-use crate::mailbox::sync::{AtomicBool, AtomicUsize, Ordering};
+use crate::mailbox::sync::{AtomicBool, AtomicUsize, Ordering, fence};
 
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks that find all asleep until it rests.
@@ -29,9 +29,9 @@ pub(super) struct Relief {
 }
 
 impl Relief {
-    /// A worker is awake again.
-    #[inline]
+    /// A worker is awake again: either the relief sees that before it rests, or this sees it rest.
     pub(super) fn call(&self) {
+        fence(Ordering::SeqCst);
         if self.rests.load(Ordering::Relaxed) && self.rests.swap(false, Ordering::SeqCst) {
             self.called.notify_one();
         }
@@ -45,13 +45,22 @@ pub(super) async fn watch(scheduler: Arc<Scheduler>) {
     while !scheduler.is_closed() {
         quiet = if scheduler.idle.all_sleep(scheduler.workers()) { quiet + 1 } else { 0 };
         if quiet >= LOOKS_MAX {
-            scheduler.relief.rests.store(true, Ordering::SeqCst);
-            scheduler.relief.called.notified().await;
+            rest(&scheduler).await;
             quiet = 0;
         }
         sleep(LOOK_INTERVAL).await;
         look(&scheduler, &mut seen);
     }
+}
+
+async fn rest(scheduler: &Scheduler) {
+    let relief = &scheduler.relief;
+    relief.rests.store(true, Ordering::SeqCst);
+    fence(Ordering::SeqCst);
+    if scheduler.idle.all_sleep(scheduler.workers()) && !scheduler.is_closed() {
+        relief.called.notified().await;
+    }
+    relief.rests.store(false, Ordering::SeqCst);
 }
 
 fn look(scheduler: &Arc<Scheduler>, seen: &mut [u64]) {
