@@ -65,8 +65,8 @@ mod outbound;
 mod placing;
 #[cfg(feature = "net")]
 mod registrar;
-mod revoking;
 #[cfg(feature = "net")]
+mod revoking;
 #[cfg(feature = "net")]
 mod roster;
 #[cfg(feature = "net")]
