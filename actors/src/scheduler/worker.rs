@@ -120,7 +120,10 @@ impl Worker {
             polls += 1;
             let look = polls % POLLS_PER_LOOK == 0;
             match self.next(look) {
-                Some(ready) => self.scheduler.turns[self.number].within(|| run(ready)),
+                Some(ready) => {
+                    self.found();
+                    self.scheduler.turns[self.number].within(|| run(ready));
+                }
                 None if self.is_spare || self.rest(cx) => return true,
                 None => {}
             }
@@ -152,19 +155,23 @@ impl Worker {
     }
 
     #[cold]
-    fn search(&mut self) -> Option<Runnable> {
+    fn search(&self) -> Option<Runnable> {
         let lines = &self.scheduler.lines;
         let workers = self.scheduler.workers();
         let shared = self.scheduler.injected().take_share(workers, self.line());
         let mut others = (1..workers).map(|ahead| &lines[(self.number + ahead) % workers]);
-        let found = shared.or_else(|| others.find_map(|line| line.take_share(2, self.line())));
-        if found.is_some() && std::mem::take(&mut self.searching) {
+        shared.or_else(|| others.find_map(|line| line.take_share(2, self.line())))
+    }
+
+    /// An actor is at hand, wherever it came from: no search keeps others asleep while it is polled.
+    #[inline]
+    fn found(&mut self) {
+        if std::mem::take(&mut self.searching) {
             self.scheduler.idle.end_search();
             if self.scheduler.has_ready() {
                 self.scheduler.wake_another();
             }
         }
-        found
     }
 
     /// Goes to sleep unless an actor is ready.
