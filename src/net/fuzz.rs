@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use mobula_actors::id::PeerKey;
 
 use super::{
-    Allowlist, Certificate, Identity, Lane, Message, Revocations, certificate,
+    Allowlist, Certificate, Grant, Identity, Lane, Message, Revocations, certificate,
     cluster_key::ClusterKey,
     frame::{self, Violation},
     hello::{Class, Hello, VERSIONS, kind},
@@ -79,6 +79,7 @@ pub(crate) fn body(bytes: &[u8]) {
 pub(crate) fn text(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let _ = Certificate::parse(text);
+    let _ = Grant::parse(text);
     let _ = Revocations::parse(text);
     let _ = Allowlist::parse(text);
     let _ = Identity::from_secret(text);

@@ -223,6 +223,24 @@ fn join(mut parts: Vec<Bytes>) -> Bytes {
     }
 }
 
+/// One of each kind but messages, for those who try what a node does with them.
+#[cfg(any(test, feature = "fuzz"))]
+pub(super) fn samples(actor: ActorId, node: NodeId) -> Vec<Message> {
+    use mobula_actors::{Lost, Why};
+
+    let reply = |outcome| ReplyHead { number: 1, outcome, parts: Parts::default() };
+    vec![
+        bare(REPLY, &reply(Ok(()))),
+        bare(REPLY, &reply(Err(CallError::Rejected(Why::NoRoute)))),
+        bare(REPLY, &reply(Err(CallError::Unknown(Lost::Dropped)))),
+        bare(CREDIT, &CreditHead { actor, messages: 9 }),
+        bare(GONE, &GoneHead { actor }),
+        bare(HANDED, &HandedHead { number: 1, to: node }),
+        bare(SHAPE, &ShapeHead { number: 1, name: "test.target/1".into() }),
+        bare(FITS, &FitsHead { number: 1, misfit: Some("why".into()) }),
+    ]
+}
+
 #[cfg(test)]
 mod corpus;
 

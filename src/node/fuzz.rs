@@ -6,15 +6,15 @@ use std::time::Instant;
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, Answer, BoxFuture, Carrier, Monitor};
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
-use mobula_actors::wire::{self, CallId, Outgoing, Wire};
-use mobula_actors::{CallError, Down, Engine, Exit, Lost, SpawnError, Why};
+use mobula_actors::wire::{self, CallId, Outgoing, Shape, Wire};
+use mobula_actors::{CallError, Down, Engine, Exit, SpawnError, Why};
 use tokio::runtime::{Builder, Runtime};
 
 use super::children::Located;
 use super::directory::{Entry, Refusal, Stamp};
 use super::frames::{
-    self, CREDIT, CreditHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE, MessageHead, Parts,
-    REPLY, ReplyHead,
+    self, CREDIT, CreditHead, FITS, FitsHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE,
+    MessageHead, Parts, REPLY, ReplyHead, SHAPE, ShapeHead,
 };
 use super::membership::Member;
 use super::service::NodeMsg;
@@ -40,6 +40,11 @@ pub(crate) fn head(bytes: &[u8]) {
         CREDIT => drop(frames::split::<CreditHead>(&head)),
         GONE => drop(frames::split::<GoneHead>(&head)),
         HANDED => drop(frames::split::<HandedHead>(&head)),
+        SHAPE => {
+            let _ = frames::split::<ShapeHead>(&head);
+            let _ = Shape::decode(&payload);
+        }
+        FITS => drop(frames::split::<FitsHead>(&head)),
         _ => {}
     }
 }
@@ -55,19 +60,10 @@ fn cut(parts: &Parts, behind: Bytes, payload: Bytes) {
 /// A head of each kind.
 pub(crate) fn heads() -> Vec<Vec<u8>> {
     let (actor, epoch) = (ActorId { origin: 1, number: 2 }, Epoch(1));
-    let parts = Parts::default;
-    let reply = |outcome| ReplyHead { number: 300, outcome, parts: parts() };
-    let calls = vec![(None, 1), (Some(PEER), 2)];
-    let message = MessageHead { actor, epoch, rest_us: Some(5_000_000), calls, parts: parts() };
-    let all = [
-        frames::bare(MESSAGE, &message),
-        frames::bare(REPLY, &reply(Ok(()))),
-        frames::bare(REPLY, &reply(Err(CallError::Rejected(Why::NoRoute)))),
-        frames::bare(REPLY, &reply(Err(CallError::Unknown(Lost::Dropped)))),
-        frames::bare(CREDIT, &CreditHead { actor, messages: 9 }),
-        frames::bare(GONE, &GoneHead { actor }),
-        frames::bare(HANDED, &HandedHead { number: 300, to: PEER }),
-    ];
+    let (calls, parts) = (vec![(None, 1), (Some(PEER), 2)], Parts::default());
+    let message = MessageHead { actor, epoch, rest_us: Some(5_000_000), calls, parts };
+    let mut all = frames::samples(actor, PEER);
+    all.push(frames::bare(MESSAGE, &message));
     let bytes = |message: &crate::net::Message| {
         let [low, high, ..] = message.head.len().to_le_bytes();
         [&[message.kind, low, high][..], &message.head].concat()

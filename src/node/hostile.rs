@@ -11,18 +11,14 @@ use mobula_actors::demand::Demand;
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::wire::Wire;
 use mobula_actors::{
-    Actor, ActorRef, CallError, Context, Down, Exit, Fault, Lost, OnRestart, Payload, Reply,
-    Restart, Why, kind, protocol,
+    Actor, ActorRef, Context, Down, Exit, Fault, OnRestart, Payload, Reply, Restart, kind, protocol,
 };
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::Node;
 use super::cluster::{Cluster, service_id};
-use super::frames::{
-    self, CREDIT, CreditHead, FITS, FitsHead, GONE, GoneHead, HANDED, HandedHead, MESSAGE,
-    MessageHead, Parts, REPLY, ReplyHead, SHAPE, ShapeHead,
-};
+use super::frames::{self, CREDIT, FITS, GONE, HANDED, MESSAGE, MessageHead, REPLY, SHAPE};
 use super::inbound::Door;
 use super::service::{NodeMsg, StartOrder};
 use crate::machine::Rng;
@@ -144,7 +140,7 @@ impl Scene {
             ask(service.clone());
             valid.push(self.frame(service_id(me)).await);
         }
-        valid.extend(bare_frames(self.target_id, me));
+        valid.extend(frames::samples(self.target_id, me));
         valid
     }
 
@@ -237,20 +233,6 @@ fn calls(actor: ActorId, home: NodeId) -> Vec<Ask> {
             stored,
         }),
         ask(|reply| NodeMsg::Members { reply }),
-    ]
-}
-
-fn bare_frames(actor: ActorId, node: NodeId) -> Vec<Message> {
-    let reply = |outcome| ReplyHead { number: 1, outcome, parts: Parts::default() };
-    vec![
-        frames::bare(REPLY, &reply(Ok(()))),
-        frames::bare(REPLY, &reply(Err(CallError::Rejected(Why::NoRoute)))),
-        frames::bare(REPLY, &reply(Err(CallError::Unknown(Lost::Dropped)))),
-        frames::bare(CREDIT, &CreditHead { actor, messages: 9 }),
-        frames::bare(GONE, &GoneHead { actor }),
-        frames::bare(HANDED, &HandedHead { number: 1, to: node }),
-        frames::bare(SHAPE, &ShapeHead { number: 1, name: "test.target/1".into() }),
-        frames::bare(FITS, &FitsHead { number: 1, misfit: Some("why".into()) }),
     ]
 }
 
@@ -419,7 +401,7 @@ fn vectors() -> Vec<(u8, Vec<u8>, &'static [u8])> {
         (FITS, vec![1, 0], b"abc"),
     ];
     // Every head, cut everywhere.
-    for whole in bare_frames(ActorId { origin: 300, number: 300 }, stranger(3)) {
+    for whole in frames::samples(ActorId { origin: 300, number: 300 }, stranger(3)) {
         let (kind, head) = (whole.kind, whole.head);
         vectors.extend((0..head.len()).map(|at| (kind, head[..at].to_vec(), &b""[..])));
     }

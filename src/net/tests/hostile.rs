@@ -183,6 +183,10 @@ fn a_stranger_gets_no_buffer_for_a_long_frame() {
 /// Damaged greetings in a run of the tests; the variable `MOBULA_MUTATIONS` asks for more.
 const MUTATIONS: u64 = 20_000;
 
+fn hello() -> Hello {
+    Hello { versions: 1..=1, features: 0, class: Class::Control, boot: 7, address: "/ip4".into() }
+}
+
 #[test]
 fn of_damaged_greetings_no_message_is_ever_decoded() {
     // N-1: a stranger sends what members send, and all that is near it.
@@ -192,13 +196,7 @@ fn of_damaged_greetings_no_message_is_ever_decoded() {
     println!("REPRODUCE: MOBULA_MUTATIONS={mutations} MOBULA_SEED={seed}");
     let key = ClusterKey::generate();
     let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
-    let hello = Hello {
-        versions: 1..=1,
-        features: 0,
-        class: Class::Control,
-        boot: 7,
-        address: "/ip4".into(),
-    };
+    let hello = hello();
     let mut valid = bytes::BytesMut::new();
     frame::own(&mut valid, 7, 0, certificate.signed());
     frame::own(&mut valid, 1, 0, &hello.encode());
@@ -245,13 +243,7 @@ proptest! {
     ) {
         let key = ClusterKey::generate();
         let certificate = key.admit(PeerKey([3; 32]), Duration::from_secs(60));
-        let hello = Hello {
-            versions: 1..=1,
-            features: 0,
-            class: Class::Control,
-            boot: 7,
-            address: "/ip4".into(),
-        };
+        let hello = hello();
         for (bytes, signed) in
             [(certificate.signed().to_vec(), true), (hello.encode().to_vec(), false)]
         {
