@@ -13,6 +13,7 @@ mod book;
 mod flags;
 mod half;
 mod kept;
+#[path = "../shared/memory.rs"]
 mod memory;
 #[path = "../shared/output.rs"]
 mod output;
@@ -115,12 +116,12 @@ fn orders(flags: &Flags, victims: u32) -> Vec<payment::Orders> {
 /// What starting accounts takes.
 struct Scale {
     began: Instant,
-    resident: Option<u64>,
+    resident_kib: Option<u64>,
 }
 
 impl Scale {
     fn begin() -> Self {
-        Self { resident: memory::resident(), began: Instant::now() }
+        Self { resident_kib: memory::kibibytes("VmRSS"), began: Instant::now() }
     }
 
     fn opened<M>(
@@ -130,9 +131,9 @@ impl Scale {
         actors: u32,
     ) -> Opened<M> {
         let start_s = self.began.elapsed().as_secs_f64();
-        let grown =
-            memory::resident().zip(self.resident).map(|(now, then)| now.saturating_sub(then));
-        let bytes_per_actor = grown.map(|bytes| bytes / u64::from(actors));
+        let resident_kib = memory::kibibytes("VmRSS").zip(self.resident_kib);
+        let grown_kib = resident_kib.map(|(now, then)| now.saturating_sub(then));
+        let bytes_per_actor = grown_kib.map(|kib| (kib << 10) / u64::from(actors));
         Opened { name, accounts, start_s, bytes_per_actor }
     }
 }

@@ -12,6 +12,7 @@ use mobula::prelude::*;
 
 use crate::counts::Counts;
 use crate::echo::{Echo, EchoMsg, SEEN};
+use crate::memory;
 use crate::pulse::Pulse;
 
 const CALL_DEADLINE: Duration = Duration::from_secs(1);
@@ -93,7 +94,7 @@ impl Loads {
             fired_twice: read(&own.fired_twice),
             abandoned: read(&own.abandoned),
             lives: read(&own.lives),
-            rss_max_kib: rss_max_kib(),
+            rss_max_kib: memory::kibibytes("VmHWM").unwrap_or(0),
             alive,
             answering,
         }
@@ -187,11 +188,4 @@ impl Drop for Watch {
             self.loads.count(&self.loads.0.abandoned);
         }
     }
-}
-
-/// The most memory that this process had, as the system counts it; 0 where it does not.
-pub fn rss_max_kib() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
 }

@@ -12,6 +12,8 @@ mod crew;
 mod echo;
 mod life;
 mod load;
+#[path = "../shared/memory.rs"]
+mod memory;
 mod pulse;
 mod row;
 mod site;

@@ -2,15 +2,14 @@
 
 use std::fs;
 
-/// Resident memory in bytes; `None` where the system has no `/proc`.
-///
-/// The field is read that is in kibibytes, so that the size of a page need not be known.
-pub fn resident() -> Option<u64> {
-    kibibytes(&fs::read_to_string("/proc/self/status").ok()?).map(|kibibytes| kibibytes << 10)
+/// A field of `/proc/self/status` that is in kibibytes, so that the size of a page need not be known:
+/// `VmRSS` is what is resident, `VmHWM` the most that was. `None` where the system has no `/proc`.
+pub fn kibibytes(field: &str) -> Option<u64> {
+    read(&fs::read_to_string("/proc/self/status").ok()?, field)
 }
 
-fn kibibytes(status: &str) -> Option<u64> {
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn read(status: &str, field: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'))?;
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
@@ -21,8 +20,8 @@ mod tests {
     #[test]
     fn the_resident_size_is_found_among_the_others() {
         let status = "Name:\tx\nVmPeak:\t    9000 kB\nVmRSS:\t    1234 kB\nThreads:\t1\n";
-        assert_eq!(kibibytes(status), Some(1_234));
-        assert_eq!(kibibytes("Name:\tx\n"), None);
-        assert_eq!(kibibytes("VmRSS:\tmuch\n"), None);
+        assert_eq!(read(status, "VmRSS"), Some(1_234));
+        assert_eq!(read("Name:\tx\n", "VmRSS"), None);
+        assert_eq!(read("VmRSS:\tmuch\n", "VmRSS"), None);
     }
 }

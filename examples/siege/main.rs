@@ -10,6 +10,8 @@
 
 mod attack;
 mod child;
+#[path = "../shared/memory.rs"]
+mod memory;
 mod peer;
 mod report;
 

@@ -13,6 +13,8 @@ use mobula::prelude::*;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::task::JoinSet;
 
+use crate::memory;
+
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The longest call that is told apart, in microseconds.
 const LONGEST_US: u64 = 60_000_000;
@@ -149,11 +151,7 @@ async fn pace(echo: &ActorRef<EchoMsg>, rate: u32, lasts: Duration) -> Paced {
 
 fn look(node: &Node) -> Looked {
     let counts = node.counts();
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let kib = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name));
-        line.and_then(|rest| rest.split_whitespace().next()?.parse().ok()).unwrap_or(0)
-    };
+    let kib = |field| memory::kibibytes(field).unwrap_or(0);
     // The member that came and went is known, and gone.
     let members = node.members().iter().filter(|m| m.standing != Standing::Gone).count();
     Looked {
@@ -162,8 +160,8 @@ fn look(node: &Node) -> Looked {
         crowded: counts.crowded,
         throttled: counts.throttled,
         violations: counts.violations,
-        rss_kib: kib("VmRSS:"),
-        rss_max_kib: kib("VmHWM:"),
+        rss_kib: kib("VmRSS"),
+        rss_max_kib: kib("VmHWM"),
     }
 }
 
