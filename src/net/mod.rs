@@ -78,6 +78,7 @@ pub use limits::Limits;
 pub use link::Link;
 pub use membership::Membership;
 pub use message::{Lane, Message, Refused, Why};
+pub(crate) use rate::Refill;
 pub use revocations::Revocations;
 pub use rights::{Caps, Denied, Rights, Verb};
 

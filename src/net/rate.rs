@@ -11,19 +11,29 @@ use std::{
 
 use super::limits::{ADDRESS_RATE, BUCKETS_MAX, NETWORK_RATE, REGION_RATE};
 
-/// A bucket: how many tokens it holds, and how often one comes back.
+/// A bucket: how many tokens it holds, and how often one comes back. The generic cell rate algorithm
+/// (ITU-T I.371): all that is kept of one is the time at which it is full again.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Refill {
-    pub(super) burst: u32,
-    pub(super) every: Duration,
+pub(crate) struct Refill {
+    pub(crate) burst: u32,
+    pub(crate) every: Duration,
+}
+
+impl Refill {
+    /// When a bucket that is full at `full_at` will be after one more token is taken; `None` if it
+    /// has none.
+    pub(crate) fn taken(self, full_at: Instant, now: Instant) -> Option<Instant> {
+        let missing = full_at.saturating_duration_since(now).saturating_add(self.every);
+        let has_token = missing <= self.every.saturating_mul(self.burst);
+        now.checked_add(missing).filter(|_| has_token)
+    }
 }
 
 /// From the smallest to the largest: leading bits of an IPv4 and of an IPv6 address.
 const LEVELS: [(u32, u32, Refill); 3] =
     [(32, 64, ADDRESS_RATE), (24, 56, NETWORK_RATE), (16, 48, REGION_RATE)];
 
-/// The buckets that are not full. The generic cell rate algorithm (ITU-T I.371): each is the time at
-/// which it will be full again.
+/// The buckets that are not full, each as the time at which it will be.
 #[derive(Debug, Default)]
 pub(super) struct Rate {
     full_at: BTreeMap<(u32, IpAddr), Instant>,
@@ -40,20 +50,16 @@ impl Rate {
                 ((bits, network(from, bits)), refill)
             })
             .collect();
-        if !self.has_room(buckets.len(), now) || !buckets.iter().all(|b| self.has_token(b, now)) {
+        if !self.has_room(buckets.len(), now) {
             return false;
         }
-        for (key, refill) in buckets {
-            let full_at = self.full_at.entry(key).or_insert(now);
-            *full_at = (*full_at).max(now).checked_add(refill.every).unwrap_or(now);
-        }
+        let taken = buckets.into_iter().map(|(key, refill)| {
+            let full_at = self.full_at.get(&key).copied().unwrap_or(now);
+            Some((key, refill.taken(full_at, now)?))
+        });
+        let Some(taken) = taken.collect::<Option<Vec<_>>>() else { return false };
+        self.full_at.extend(taken);
         true
-    }
-
-    fn has_token(&self, (key, refill): &((u32, IpAddr), Refill), now: Instant) -> bool {
-        let full_at = self.full_at.get(key).copied().unwrap_or(now);
-        let missing = full_at.saturating_duration_since(now);
-        missing.saturating_add(refill.every) <= refill.every.saturating_mul(refill.burst)
     }
 
     /// Forgets full buckets when there are too many; if none is, strangers have to wait.

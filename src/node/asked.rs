@@ -20,7 +20,7 @@ use thiserror::Error;
 
 use super::cluster::Cluster;
 use super::service::NodeMsg;
-use crate::net::{Denied, Verb};
+use crate::net::{Denied, Refill, Verb};
 
 /// Messages to a node's own actor, and frames of gossip, that one member may send at once.
 pub const ASKED_BURST: u32 = 262_144;
@@ -48,17 +48,15 @@ impl Asked {
     /// Whether one more is within the bounds (AK-1).
     pub(super) fn allows(&self, key: PeerKey, now: Instant) -> bool {
         let every = Duration::from_secs(1) / ASKED_PER_SECOND;
+        let refill = Refill { burst: ASKED_BURST, every };
         let mut full_at = self.full_at();
         if full_at.len() >= ASKERS_MAX && !full_at.contains_key(&key) {
             full_at.retain(|_, full_at| *full_at > now);
         }
         let entry = full_at.entry(key).or_insert(now);
-        let missing = entry.saturating_duration_since(now) + every;
-        let allowed = missing <= every * ASKED_BURST;
-        if allowed {
-            *entry = now + missing;
-        }
-        allowed
+        let taken = refill.taken(*entry, now);
+        *entry = taken.unwrap_or(*entry);
+        taken.is_some()
     }
 
     fn full_at(&self) -> MutexGuard<'_, HashMap<PeerKey, Instant>> {
