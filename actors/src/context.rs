@@ -37,6 +37,7 @@ pub struct Context<A: Actor> {
 
 pub(crate) struct Rare<M> {
     restored: Option<Bytes>,
+    device: Option<u32>,
     /// Timers and pipes end with the run.
     tasks: Vec<JoinHandle<()>>,
     /// Tasks that end by themselves once the run's state is gone, before the end is told.
@@ -56,6 +57,7 @@ impl<M> Default for Rare<M> {
     fn default() -> Self {
         Self {
             restored: None,
+            device: None,
             tasks: Vec::new(),
             #[cfg(feature = "ractor")]
             outlasting: Vec::new(),
@@ -69,12 +71,19 @@ impl<M> Default for Rare<M> {
 }
 
 impl<A: Actor> Context<A> {
-    pub(crate) fn new(cell: Arc<Cell<A::Msg>>, restored: Option<Bytes>) -> Self {
+    pub(crate) fn new(
+        cell: Arc<Cell<A::Msg>>,
+        restored: Option<Bytes>,
+        device: Option<u32>,
+    ) -> Self {
         // Nobody keeps those of an actor without a supervisor.
         let checkpoint = Checkpointing::new(cell.is_supervised());
         let mut ctx = Self { cell, stop: None, checkpoint, rare: None };
         if restored.is_some() {
             ctx.rare().restored = restored;
+        }
+        if device.is_some() {
+            ctx.rare().device = device;
         }
         ctx
     }
@@ -225,6 +234,13 @@ impl<A: Actor> Context<A> {
             Ok(_) => Err(Fault::new("the checkpoint has bytes left over")),
             Err(error) => Err(Fault::new(format!("the checkpoint cannot be read: {error}"))),
         }
+    }
+
+    /// The number of the device of its node on which it has what it demanded; `None` if it demanded
+    /// none, or was not placed by its demand.
+    #[must_use]
+    pub fn device(&self) -> Option<u32> {
+        self.rare.as_ref()?.device
     }
 
     /// Asks for a checkpoint as soon as the message in hand is done, and returns its sequence

@@ -95,6 +95,7 @@ pub mod limits {
     pub use crate::actor::{MAILBOX_MESSAGES_DEFAULT, SHUTDOWN_DEFAULT, START_TIMEOUT_DEFAULT};
     pub use crate::checkpoint::{CHECKPOINT_BYTES_MAX, CHECKPOINT_INTERVAL, CHECKPOINT_MESSAGES};
     pub use crate::context::OWED_MESSAGES_MAX;
+    pub use crate::demand::{COUNTERS_MAX, LABELS_MAX, NAME_BYTES_MAX};
     pub use crate::group::GROUP_MEMBERS_MAX;
     pub use crate::observe::SPANS_MAX;
     pub use crate::port::PORT_MESSAGES;

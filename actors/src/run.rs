@@ -40,6 +40,8 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) args: A::Args,
     pub(crate) epoch: Epoch,
     pub(crate) checkpoint: Option<Bytes>,
+    /// The number of its device.
+    pub(crate) device: Option<u32>,
     /// Who waits for it to come to life, unless the cell knows already.
     pub(crate) born: Option<Birth>,
     /// What becomes of the messages that wait for it.
@@ -66,8 +68,8 @@ pub(crate) fn launch<A: Actor>(
         return Err(SpawnError::Stopping);
     }
     let (told, started) = oneshot::channel();
-    let Order { epoch, checkpoint, on_restart, .. } = order;
-    let start = Box::new(Start::<A> { args, epoch, checkpoint, born: None, on_restart });
+    let Order { epoch, checkpoint, device, on_restart, .. } = order;
+    let start = Box::new(Start::<A> { args, epoch, checkpoint, device, born: None, on_restart });
     cell.begin_run(epoch, told);
     put(engine, run, &cell, live(CloseOnDrop(cell.clone()), Some(start)))?;
     Ok((cell, started))
@@ -155,8 +157,8 @@ fn run<A: Actor>(
 
 #[expect(clippy::boxed_local, reason = "unpacked here, it has no place in the coroutine")]
 fn prepare<A: Actor>(cell: &Arc<Cell<A::Msg>>, start: Box<Start<A>>) -> (Context<A>, A::Args) {
-    let Start { args, checkpoint, .. } = *start;
-    (Context::new(cell.clone(), checkpoint), args)
+    let Start { args, checkpoint, device, .. } = *start;
+    (Context::new(cell.clone(), checkpoint, device), args)
 }
 
 /// What a start came to: the state of a run that lives, or the end of one that does not.

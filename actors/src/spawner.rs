@@ -90,6 +90,8 @@ pub struct Order {
     pub epoch: Epoch,
     /// The state it starts from.
     pub checkpoint: Option<Bytes>,
+    /// The number of the device that it has its share of, if it asked for one.
+    pub device: Option<u32>,
     /// Messages its mailbox holds.
     pub mailbox_messages: usize,
     /// When it is started again.
@@ -110,6 +112,7 @@ impl Order {
             id: ActorId { origin: 0, number: 0 },
             epoch: Epoch(1),
             checkpoint: None,
+            device: None,
             mailbox_messages: settings.mailbox_messages,
             restart: settings.restart,
             on_restart: settings.on_restart,

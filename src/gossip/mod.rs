@@ -55,7 +55,10 @@ mod view;
 pub use config::Config;
 pub use member::{MemberView, State};
 pub use message::FRAME_BYTES_MAX;
-pub use record::{ADDRESS_BYTES_MAX, KINDS_MAX, LABELS_MAX, NAME_BYTES_MAX, Record, RecordError};
+pub use record::{
+    ADDRESS_BYTES_MAX, COUNTERS_MAX, CounterRecord, DEVICES_MAX, DeviceRecord, KINDS_MAX,
+    LABELS_MAX, NAME_BYTES_MAX, Record, RecordError,
+};
 pub use seam::{Event, Input, Output, Peer};
 pub use section::SPEAKERS;
 pub use view::Row;

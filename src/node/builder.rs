@@ -231,7 +231,8 @@ impl NodeBuilder {
         }
         let mut names: Vec<String> = kinds.keys().map(|kind| (*kind).to_owned()).collect();
         names.sort_unstable();
-        let total = self.capacity.unwrap_or_else(host::detect).share(self.nodes_on_host.max(1));
+        let total =
+            self.capacity.clone().unwrap_or_else(host::detect).share(self.nodes_on_host.max(1));
         Ok(Foundation {
             id,
             engine: engine.clone(),

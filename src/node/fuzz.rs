@@ -120,7 +120,7 @@ impl Decoders {
             self.encode(0, &NodeMsg::Retire { actor, epoch }),
             self.encode(0, &NodeMsg::Watch { actor, watcher, number: 9 }),
             self.encode(0, &NodeMsg::Fired { by: PEER, number: 9, down }),
-            self.encode(1, &Ok::<_, String>(Verdict::Granted { free })),
+            self.encode(1, &Ok::<_, String>(Verdict::Granted { free, device: Some(1) })),
             self.encode(2, &Err::<(), _>(SpawnError::Refused("why".into()))),
             self.encode(3, &Located::At(PEER, epoch)),
             self.encode(5, &Ok::<_, Refusal>(Some(entry))),

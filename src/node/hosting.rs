@@ -21,10 +21,10 @@ use mobula_actors::{Control, Exit, Settings, SpawnError};
 use super::asked::Unreserved;
 use super::checkpoints::Checkpoint;
 use super::cluster::Cluster;
-use super::membership::record;
+use super::figures::figures;
 use super::placing::owner_of_key;
 use super::service::NodeMsg;
-use crate::gossip::Input;
+use crate::gossip::{Input, Record};
 use crate::placement::{Capacity, Ledger, Verdict, check};
 
 /// How long actors whose home died go on, so that a restarted home can find them.
@@ -81,7 +81,7 @@ impl Hosting {
     /// The version of the figures, and what is free.
     pub(super) fn figures(&self) -> (u64, Capacity) {
         let books = self.books();
-        (books.version, books.ledger.free())
+        (books.version, books.ledger.free().clone())
     }
 
     /// The run that room is held for under this number.
@@ -170,13 +170,16 @@ impl Cluster {
     }
 
     /// Takes up what was reserved: from here on it can be told to end.
-    pub(super) fn admit(&self, commission: Commission) -> Result<Admitted, SpawnError> {
-        let Commission { home, reservation, order, .. } = &commission;
+    pub(super) fn admit(&self, mut commission: Commission) -> Result<Admitted, SpawnError> {
+        let Commission { home, reservation, order, .. } = &mut commission;
         let (actor, epoch) = (order.id, order.epoch);
         let previous = self.make_way(actor, epoch).inspect_err(|_| self.cancel(*reservation))?;
         let now = self.membership.now();
-        let opened = self.hosting.books().ledger.start(now, *reservation);
+        let mut books = self.hosting.books();
+        let opened = books.ledger.start(now, *reservation);
         opened.map_err(|why| SpawnError::Refused(why.to_string()))?;
+        order.device = books.ledger.device(actor, epoch);
+        drop(books);
         let (home, sending, waiting) = (*home, false, None);
         let hosted =
             HostedRun { control: None, doom: None, retired: false, home, epoch, sending, waiting };
@@ -272,12 +275,12 @@ impl Cluster {
         let hosting = &self.hosting;
         let address = hosting.address.get().cloned().unwrap_or_default();
         loop {
-            let (version, total, free) = {
+            let (version, figures) = {
                 let books = hosting.books();
-                (books.version, books.ledger.total(), books.ledger.free())
+                (books.version, figures(books.ledger.total(), books.ledger.free()))
             };
             let (kinds, labels) = (hosting.kinds.clone(), hosting.labels.clone());
-            let record = record(total, free, kinds, labels, address.clone());
+            let record = Record { kinds, labels, address: address.clone(), ..figures };
             self.gossip(Input::LocalRecord(record));
             // Of two that publish at once, the one with the older figures may have come last.
             if hosting.books().version == version {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::cluster::Cluster;
+use super::figures::{free, total};
 use super::frames::GOSSIP;
 use crate::gossip::{Config, Event, Gossip, Input, Output, Record, State};
 use crate::machine::{Machine, Time};
@@ -172,7 +173,7 @@ impl Membership {
                     age: row.age,
                 };
                 if candidate.node == self.me {
-                    (candidate.version, candidate.free) = here;
+                    (candidate.version, candidate.free) = here.clone();
                 }
                 candidate
             })
@@ -349,57 +350,6 @@ impl Driven {
         }
         self.gone.insert(node);
     }
-}
-
-/// What a node offers, in the words of gossip.
-pub(super) fn record(
-    total: Capacity,
-    free: Capacity,
-    kinds: Vec<String>,
-    labels: Vec<String>,
-    address: String,
-) -> Record {
-    Record {
-        cpu_milli_total: total.cpu_milli.into(),
-        cpu_milli_free: free.cpu_milli.into(),
-        memory_bytes_total: total.memory_bytes,
-        memory_bytes_free: free.memory_bytes,
-        gpu_milli_total: total.gpu_milli.into(),
-        gpu_milli_free: free.gpu_milli.into(),
-        vram_bytes_total: total.vram_bytes,
-        vram_bytes_free: free.vram_bytes,
-        actors_total: total.actors,
-        actors_free: free.actors,
-        kinds,
-        labels,
-        draining: false,
-        no_new: false,
-        address,
-    }
-}
-
-fn total(record: &Record) -> Capacity {
-    Capacity {
-        cpu_milli: milli(record.cpu_milli_total),
-        memory_bytes: record.memory_bytes_total,
-        gpu_milli: milli(record.gpu_milli_total),
-        vram_bytes: record.vram_bytes_total,
-        actors: record.actors_total,
-    }
-}
-
-fn free(record: &Record) -> Capacity {
-    Capacity {
-        cpu_milli: milli(record.cpu_milli_free),
-        memory_bytes: record.memory_bytes_free,
-        gpu_milli: milli(record.gpu_milli_free),
-        vram_bytes: record.vram_bytes_free,
-        actors: record.actors_free,
-    }
-}
-
-fn milli(value: u64) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 fn member(node: NodeId, standing: Standing, address: &str, record: Option<&Record>) -> Member {

@@ -42,6 +42,8 @@ mod credit;
 #[cfg(feature = "net")]
 mod directory;
 #[cfg(feature = "net")]
+mod figures;
+#[cfg(feature = "net")]
 mod frames;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;

@@ -44,7 +44,7 @@ pub struct Request<N> {
 }
 
 /// A node as the chooser's view shows it. The driver leaves out nodes that are not alive.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Candidate<'a, N> {
     /// Its name.
     pub node: N,

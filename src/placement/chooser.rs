@@ -7,8 +7,8 @@ use super::{
     capacity::Capacity,
     debits::{Debits, Ticket},
     filter::{Missing, NoCapacity, Offer, filter},
-    sample::sample_two,
-    score::{AGE_EXCLUDED, score},
+    pick::pick,
+    score::AGE_EXCLUDED,
 };
 use crate::machine::{Rng, Time};
 
@@ -63,7 +63,7 @@ struct Question<N> {
     ticket: Ticket,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Refused {
     version: u64,
     free: Capacity,
@@ -167,7 +167,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
         Step::Wait { until: self.resume }
     }
 
-    /// The better of two that have room by the view.
+    /// The best of a few that have room by the view.
     fn choose<'v, 'a>(
         &self,
         now: Time,
@@ -176,25 +176,17 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
         rng: &mut Rng,
     ) -> Option<&'v Candidate<'a, N>> {
         let any_young = feasible.iter().any(|c| c.age <= AGE_EXCLUDED);
-        let open: Vec<_> = feasible
+        let open = feasible
             .iter()
             .copied()
             .filter(|c| c.age <= AGE_EXCLUDED || !any_young)
-            .filter(|c| !c.closed && !self.refused_on(c) && !self.silent.contains(&c.node))
-            .map(|c| (c, debits.free(now, c)))
-            .filter(|(_, free)| free.fits(&self.request.demand))
-            .collect();
-        let preferred: Vec<_> =
-            open.iter().copied().filter(|(c, _)| !self.request.avoid.contains(&c.node)).collect();
-        let pool = if preferred.is_empty() { open } else { preferred };
-        let of = |(c, free): &(&Candidate<'_, N>, Capacity)| {
-            score(&c.total, free, &self.request.demand, c.age)
+            .filter(|c| !c.closed && !self.refused_on(c) && !self.silent.contains(&c.node));
+        let (avoided, others): (Vec<_>, _) =
+            open.partition(|c| self.request.avoid.contains(&c.node));
+        let free = |c: &Candidate<'_, N>| {
+            Some(debits.free(now, c)).filter(|free| free.fits(&self.request.demand))
         };
-        match sample_two(rng, &pool) {
-            // On a tie the first stays: the sample's order is random.
-            [Some(first), Some(second)] if of(&second) < of(&first) => Some(second.0),
-            [first, _] => first.map(|(c, _)| c),
-        }
+        pick(rng, others, &self.request, free).or_else(|| pick(rng, avoided, &self.request, free))
     }
 
     /// Whether `candidate` still shows what it refused on.
@@ -215,9 +207,13 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
         let best = feasible
             .iter()
             .filter(|c| !c.closed)
-            .map(|c| Offer { node: c.node, total: c.total, free: self.known_free(now, c, debits) })
+            .map(|c| Offer {
+                node: c.node,
+                total: c.total.clone(),
+                free: self.known_free(now, c, debits),
+            })
             .max_by(|a, b| a.free.coverage(demand).total_cmp(&b.free.coverage(demand)));
-        let missing = match best.map(|offer| (offer.node, offer.free.missing(demand))) {
+        let missing = match best.as_ref().map(|offer| (offer.node, offer.free.missing(demand))) {
             None => Missing::Closed,
             Some((node, Some(shortage))) => Missing::Busy { node, shortage },
             Some((node, None)) => Missing::NotGranted(node),
@@ -228,7 +224,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
     /// What the node said when it refused, or else what the view shows.
     fn known_free(&self, now: Time, c: &Candidate<'_, N>, debits: &Debits<N>) -> Capacity {
         match self.refused.get(&c.node) {
-            Some(refused) if self.refused_on(c) => refused.free,
+            Some(refused) if self.refused_on(c) => refused.free.clone(),
             _ => debits.free(now, c),
         }
     }

@@ -68,6 +68,6 @@ impl<N: Copy + Ord + Debug> Debits<N> {
         self.open
             .range((candidate.node, 0)..=(candidate.node, u64::MAX))
             .filter(|(_, debit)| debit.version >= candidate.version && debit.until > now)
-            .fold(candidate.free, |free, (_, debit)| free.saturating_sub(&debit.demand))
+            .fold(candidate.free.clone(), |free, (_, debit)| free.saturating_sub(&debit.demand))
     }
 }

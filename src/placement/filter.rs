@@ -2,11 +2,12 @@
 
 use std::fmt::Debug;
 
-use mobula_actors::demand::Demand;
+use mobula_actors::demand::{Demand, DemandError};
 
 use super::{
     candidate::{Candidate, Request, Where},
-    capacity::{Capacity, Dimension, Shortage},
+    capacity::Capacity,
+    dimension::{Dimension, Shortage},
 };
 
 /// Why a node can never take an actor, whatever room it has.
@@ -16,6 +17,12 @@ pub enum Unfit {
     /// The kind was not registered there.
     #[error("the node does not host `{0}`: register the kind there")]
     NotHosted(String),
+    /// The node does not carry a label that the demand requires.
+    #[error("the node does not carry the label `{0}`, which the demand requires")]
+    Unlabelled(String),
+    /// The demand makes no sense to any node.
+    #[error(transparent)]
+    Demand(#[from] DemandError),
     /// The node carries a label that the demand forbids.
     #[error("the node carries the label `{0}`, which the demand forbids")]
     Forbidden(String),
@@ -35,6 +42,13 @@ pub enum Missing<N> {
     #[error("every node that hosts the kind carries a forbidden label ({}): \
              allow one or add a node without it", .0.join(", "))]
     Forbidden(Vec<String>),
+    /// No node that hosts the kind carries all the labels that are required.
+    #[error("no node that hosts the kind carries the labels that are required ({}): \
+             require less or add a node with them", .0.join(", "))]
+    Unlabelled(Vec<String>),
+    /// The demand makes no sense to any node.
+    #[error(transparent)]
+    Demand(DemandError),
     /// No node could hold it, not even an empty one.
     #[error(
         "even empty, the best node {node:?} is too small ({shortage}): \
@@ -66,7 +80,7 @@ pub enum Missing<N> {
 }
 
 /// The node that came closest to what was asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer<N> {
     /// Which node.
     pub node: N,
@@ -102,6 +116,10 @@ pub fn check(
     if !hosted.iter().any(|k| k == kind) {
         return Err(Unfit::NotHosted(kind.to_owned()));
     }
+    demand.check()?;
+    if let Some(label) = demand.required_labels.iter().find(|label| !labels.contains(label)) {
+        return Err(Unfit::Unlabelled(label.clone()));
+    }
     match demand.forbidden_labels.iter().find(|label| labels.contains(label)) {
         Some(label) => Err(Unfit::Forbidden(label.clone())),
         None => Ok(()),
@@ -116,6 +134,9 @@ pub fn filter<'v, 'a, N: Copy + Ord + Debug>(
     request: &Request<N>,
     view: &'v [Candidate<'a, N>],
 ) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
+    if let Err(error) = request.demand.check() {
+        return Err(Box::new(request.no_capacity(Missing::Demand(error), None)));
+    }
     let named: Vec<_> = view.iter().filter(|c| request.place.allows(c.node)).collect();
     if let (Where::On(node), true) = (request.place, named.is_empty()) {
         return Err(Box::new(request.no_capacity(Missing::UnknownNode(node), None)));
@@ -133,33 +154,44 @@ pub fn filter<'v, 'a, N: Copy + Ord + Debug>(
     Ok(left)
 }
 
-/// Those of `named` that host the kind and carry no forbidden label.
+/// Those of `named` that host the kind and carry the right labels.
 fn allowed<'v, 'a, N: Copy + Ord + Debug>(
     request: &Request<N>,
     mut named: Vec<&'v Candidate<'a, N>>,
 ) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
-    let (mut labels, mut hosting) = (Vec::new(), None);
+    let (mut forbidden, mut lacking, mut hosting) = (Vec::new(), Vec::new(), None);
     named.retain(|c| match check(&request.kind, &request.demand, c.kinds, c.labels) {
         Ok(()) => true,
-        Err(Unfit::NotHosted(_)) => false,
         Err(Unfit::Forbidden(label)) => {
-            labels.push(label);
+            forbidden.push(label);
             hosting = Some(Offer::of(c));
             false
         }
+        Err(Unfit::Unlabelled(label)) => {
+            lacking.push(label);
+            hosting = Some(Offer::of(c));
+            false
+        }
+        Err(_) => false,
     });
     if !named.is_empty() {
         return Ok(named);
     }
-    labels.sort_unstable();
-    labels.dedup();
-    let missing = if labels.is_empty() { Missing::NotHosted } else { Missing::Forbidden(labels) };
+    for labels in [&mut forbidden, &mut lacking] {
+        labels.sort_unstable();
+        labels.dedup();
+    }
+    let missing = match (lacking.is_empty(), forbidden.is_empty()) {
+        (false, _) => Missing::Unlabelled(lacking),
+        (true, false) => Missing::Forbidden(forbidden),
+        (true, true) => Missing::NotHosted,
+    };
     Err(Box::new(request.no_capacity(missing, hosting)))
 }
 
 impl<N: Copy> Offer<N> {
     fn of(candidate: &Candidate<'_, N>) -> Self {
-        Self { node: candidate.node, total: candidate.total, free: candidate.free }
+        Self { node: candidate.node, total: candidate.total.clone(), free: candidate.free.clone() }
     }
 }
 
@@ -185,10 +217,7 @@ impl<N: Copy + Ord + Debug> Request<N> {
 
 /// The demand in words: only what it asks for.
 fn described(demand: &Demand) -> String {
-    let asked: Vec<String> = Dimension::ALL
-        .into_iter()
-        .filter(|d| d.needed(demand) > 0)
-        .map(|d| format!("{} of {d}", d.needed(demand)))
-        .collect();
+    let asked: Vec<String> =
+        Dimension::of(demand).map(|d| format!("{} of {d}", d.needed(demand))).collect();
     asked.join(", ")
 }

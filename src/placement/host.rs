@@ -113,7 +113,7 @@ mod tests {
             host(&["max 100000\n", "150000 100000\n", "400000 100000\n"], &["max", "1000\n"]);
         let capacity = limited.capacity();
         assert_eq!((capacity.cpu_milli, capacity.memory_bytes), (1_500, 1_000));
-        assert_eq!((capacity.gpu_milli, capacity.actors), (0, ACTORS_DEFAULT));
+        assert_eq!((capacity.devices.len(), capacity.actors), (0, ACTORS_DEFAULT));
     }
 
     #[test]

@@ -12,7 +12,10 @@ use mobula_actors::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::capacity::{Capacity, Dimension, Shortage};
+use super::{
+    capacity::Capacity,
+    dimension::{Dimension, Shortage},
+};
 use crate::machine::Time;
 
 /// How long a reservation is held for its start.
@@ -25,7 +28,7 @@ pub const RESERVATIONS_MAX: usize = 4_096;
 pub const VERDICTS_MAX: usize = 4 * RESERVATIONS_MAX;
 
 /// Why a reservation was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[non_exhaustive]
 pub enum Refusal {
     /// There is no room in this dimension.
@@ -37,12 +40,14 @@ pub enum Refusal {
 }
 
 /// A target's answer to a request to reserve.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Verdict {
     /// The demand is held for [`RESERVATION_TTL`].
     Granted {
         /// What is free after it was taken.
         free: Capacity,
+        /// The number of the device that it is held on, if it needs one.
+        device: Option<u32>,
     },
     /// Nothing is held.
     Rejected {
@@ -88,6 +93,7 @@ pub struct Ledger {
 struct Reservation {
     run: (ActorId, Epoch),
     demand: Demand,
+    device: Option<u32>,
     until: Time,
 }
 
@@ -95,6 +101,7 @@ struct Reservation {
 struct Run {
     reservation: u128,
     demand: Demand,
+    device: Option<u32>,
 }
 
 impl Ledger {
@@ -102,8 +109,8 @@ impl Ledger {
     #[must_use]
     pub fn new(total: Capacity) -> Self {
         Self {
+            free: total.clone(),
             total,
-            free: total,
             open: BTreeMap::new(),
             ends: BTreeSet::new(),
             running: BTreeMap::new(),
@@ -127,39 +134,38 @@ impl Ledger {
         if let Some(verdict) = self.verdicts.get(id) {
             return verdict;
         }
-        if self.open.contains_key(&id) || self.started.contains_key(&id) {
+        if let Some(device) = self.device_of(id) {
             // Its verdict was pushed out of the memory, yet it must not debit twice.
-            return Verdict::Granted { free: self.free };
+            return Verdict::Granted { free: self.free.clone(), device };
         }
         let until = now.after(RESERVATION_TTL);
         let verdict = match self.admit(demand) {
-            Ok(free) => {
+            Ok(device) => {
                 let reservation =
-                    Reservation { run: (actor, epoch), demand: demand.clone(), until };
-                self.free = free;
+                    Reservation { run: (actor, epoch), demand: demand.clone(), device, until };
                 self.open.insert(id, reservation);
                 self.ends.insert((until, id));
-                Verdict::Granted { free }
+                Verdict::Granted { free: self.free.clone(), device }
             }
-            Err(reason) => Verdict::Rejected { reason, free: self.free },
+            Err(reason) => Verdict::Rejected { reason, free: self.free.clone() },
         };
-        self.verdicts.remember(id, verdict, until);
+        self.verdicts.remember(id, verdict.clone(), until);
         verdict
     }
 
     /// Turns a reservation into a running actor and says which. A repeat says the same again.
     pub fn start(&mut self, now: Time, id: u128) -> Result<(ActorId, Epoch), NotStarted> {
         self.expire(now);
-        let Some(Reservation { run, demand, until }) = self.open.remove(&id) else {
+        let Some(Reservation { run, demand, device, until }) = self.open.remove(&id) else {
             return self.started.get(&id).copied().ok_or(NotStarted::NotOpen(id));
         };
         self.ends.remove(&(until, id));
         if self.running.contains_key(&run) {
-            self.put_back(&demand);
+            self.put_back(&demand, device);
             return Err(NotStarted::Running { actor: run.0, epoch: run.1 });
         }
         self.started.insert(id, run);
-        self.running.insert(run, Run { reservation: id, demand });
+        self.running.insert(run, Run { reservation: id, demand, device });
         Ok(run)
     }
 
@@ -186,9 +192,11 @@ impl Ledger {
 
     /// Gives up a reservation that will not be started; false when it is not open.
     pub fn cancel(&mut self, id: u128) -> bool {
-        let Some(Reservation { demand, until, .. }) = self.open.remove(&id) else { return false };
+        let Some(Reservation { demand, device, until, .. }) = self.open.remove(&id) else {
+            return false;
+        };
         self.ends.remove(&(until, id));
-        self.put_back(&demand);
+        self.put_back(&demand, device);
         true
     }
 
@@ -196,7 +204,7 @@ impl Ledger {
     pub fn release(&mut self, actor: ActorId, epoch: Epoch) -> bool {
         let Some(run) = self.running.remove(&(actor, epoch)) else { return false };
         self.started.remove(&run.reservation);
-        self.put_back(&run.demand);
+        self.put_back(&run.demand, run.device);
         true
     }
 
@@ -216,6 +224,12 @@ impl Ledger {
         self.ends.first().map(|(until, _)| *until)
     }
 
+    /// The number of the device that a run has its share of, if it needed one.
+    #[must_use]
+    pub fn device(&self, actor: ActorId, epoch: Epoch) -> Option<u32> {
+        self.running.get(&(actor, epoch))?.device
+    }
+
     /// Whether this run of this actor is started here and not released.
     #[must_use]
     pub fn is_running(&self, actor: ActorId, epoch: Epoch) -> bool {
@@ -224,14 +238,14 @@ impl Ledger {
 
     /// What is neither running nor reserved.
     #[must_use]
-    pub fn free(&self) -> Capacity {
-        self.free
+    pub fn free(&self) -> &Capacity {
+        &self.free
     }
 
     /// All the node has.
     #[must_use]
-    pub fn total(&self) -> Capacity {
-        self.total
+    pub fn total(&self) -> &Capacity {
+        &self.total
     }
 
     /// How many actors run and how many reservations are open.
@@ -240,16 +254,21 @@ impl Ledger {
         (self.running.len(), self.open.len())
     }
 
-    fn admit(&self, demand: &Demand) -> Result<Capacity, Refusal> {
+    fn admit(&mut self, demand: &Demand) -> Result<Option<u32>, Refusal> {
         if self.open.len() >= RESERVATIONS_MAX {
             return Err(Refusal::TooManyOpen);
         }
-        self.free.checked_sub(demand).map_err(Refusal::NoRoom)
+        self.free.take(demand).map_err(Refusal::NoRoom)
     }
 
-    fn put_back(&mut self, demand: &Demand) {
-        // Only what was taken comes back, so the sum is at most the total and cannot overflow.
-        self.free = self.free.checked_add(demand).unwrap_or(self.total);
+    /// The device behind a reservation that is open or started, if it has one.
+    fn device_of(&self, id: u128) -> Option<Option<u32>> {
+        let open = self.open.get(&id).map(|reservation| reservation.device);
+        open.or_else(|| Some(self.running.get(self.started.get(&id)?)?.device))
+    }
+
+    fn put_back(&mut self, demand: &Demand, device: Option<u32>) {
+        self.free.put_back(demand, device, &self.total);
     }
 }
 
@@ -262,7 +281,7 @@ struct Verdicts {
 
 impl Verdicts {
     fn get(&self, id: u128) -> Option<Verdict> {
-        self.by_id.get(&id).copied()
+        self.by_id.get(&id).cloned()
     }
 
     fn remember(&mut self, id: u128, verdict: Verdict, until: Time) {

@@ -24,21 +24,25 @@ mod candidate;
 mod capacity;
 mod chooser;
 mod debits;
+mod dimension;
 mod filter;
 pub mod host;
 mod ledger;
+mod pick;
 mod sample;
 mod score;
 #[cfg(test)]
 mod tests;
 
 pub use candidate::{Candidate, Request, Where};
-pub use capacity::{ACTORS_DEFAULT, Capacity, Dimension, Shortage};
+pub use capacity::{ACTORS_DEFAULT, Capacity, Device};
 pub use chooser::{Attempt, BACKOFF_MAX, BACKOFF_MIN, PLACED_WITHIN, RESAMPLES_MAX, Step};
 pub use debits::{DEBIT_TTL, DEBITS_MAX, Debits, Ticket};
+pub use dimension::{Dimension, Shortage};
 pub use filter::{Missing, NoCapacity, Offer, Unfit, check, filter};
 pub use ledger::{
     Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX, Refusal, VERDICTS_MAX, Verdict,
 };
-pub use sample::sample_two;
+pub use pick::PREFERENCE;
+pub use sample::sample;
 pub use score::{AGE_DOUBTFUL, AGE_EXCLUDED, NEARLY_FULL, score};

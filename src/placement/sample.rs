@@ -1,20 +1,24 @@
-//! Two of many, uniformly, without replacement.
+//! A few of many, uniformly, without replacement.
 
 use crate::machine::Rng;
 
-/// Up to two different entries of `pool`, every ordered pair equally likely.
+/// Up to `most` different entries of `pool` that `usable` makes something of, in random order;
+/// every ordered choice of usable ones is equally likely.
 ///
-/// The order is random too: whoever takes the first of two equals has broken the tie at random.
-pub fn sample_two<T: Copy>(rng: &mut Rng, pool: &[T]) -> [Option<T>; 2] {
-    let first = draw(rng, pool.len());
-    // Drawn from one place less and moved past the first, so that no pair is favoured.
-    let second = draw(rng, pool.len().saturating_sub(1));
-    let second = if second >= first { second.saturating_add(1) } else { second };
-    [pool.get(first).copied(), pool.get(second).copied()]
-}
-
-fn draw(rng: &mut Rng, len: usize) -> usize {
-    usize::try_from(rng.below(len as u64)).unwrap_or(0)
+/// Entries are tried one by one, so that a pool of which most are usable costs little. Whoever takes
+/// the first of equals has broken the tie at random.
+pub fn sample<T, U>(
+    rng: &mut Rng,
+    mut pool: Vec<T>,
+    most: usize,
+    mut usable: impl FnMut(T) -> Option<U>,
+) -> Vec<U> {
+    let mut drawn = Vec::with_capacity(most);
+    while drawn.len() < most && !pool.is_empty() {
+        let at = usize::try_from(rng.below(pool.len() as u64)).unwrap_or(0);
+        drawn.extend(usable(pool.swap_remove(at)));
+    }
+    drawn
 }
 
 #[cfg(test)]
@@ -24,15 +28,18 @@ mod tests {
     #[test]
     fn nothing_comes_of_nothing_and_one_of_one() {
         let mut rng = Rng::new(1);
-        assert_eq!(sample_two::<u8>(&mut rng, &[]), [None, None]);
-        assert_eq!(sample_two(&mut rng, &[7]), [Some(7), None]);
+        assert!(sample(&mut rng, Vec::<u8>::new(), 2, Some).is_empty());
+        assert_eq!(sample(&mut rng, vec![7], 2, Some), [7]);
+        assert!(sample(&mut rng, vec![7, 8], 2, |_| None::<u8>).is_empty());
     }
 
     #[test]
-    fn every_ordered_pair_is_drawn_about_equally_often() {
+    fn every_ordered_pair_of_usable_ones_is_drawn_about_equally_often() {
         let (mut rng, mut seen) = (Rng::new(2), [[0u32; 5]; 5]);
         for _ in 0..20_000 {
-            let [Some(a), Some(b)] = sample_two(&mut rng, &[0usize, 1, 2, 3, 4]) else { panic!() };
+            let usable = |n: usize| n.is_multiple_of(2).then_some(n / 2);
+            let drawn = sample(&mut rng, (0..10).collect(), 2, usable);
+            let [a, b] = drawn[..] else { panic!() };
             seen[a][b] += 1;
         }
         for (a, row) in seen.iter().enumerate() {

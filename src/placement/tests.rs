@@ -35,8 +35,8 @@ fn node(node: u32, total: Capacity, kinds: &[String]) -> Candidate<'_, u32> {
     Candidate {
         node,
         version: 1,
+        free: total.clone(),
         total,
-        free: total,
         kinds,
         labels: &[],
         closed: false,
@@ -115,5 +115,5 @@ impl Chooser {
 }
 
 fn ledgers(view: &[Candidate<'_, u32>]) -> BTreeMap<u32, Ledger> {
-    view.iter().map(|c| (c.node, Ledger::new(c.total))).collect()
+    view.iter().map(|c| (c.node, Ledger::new(c.total.clone()))).collect()
 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use futures::future::join_all;
-use mobula::placement::Capacity;
+use mobula::placement::{Capacity, Device};
 use mobula::prelude::*;
 
 use crate::puppet::{Make, Msg, Puppet};
@@ -45,6 +45,54 @@ async fn a_forbidden_label_is_respected() {
         nodes[0].spawn(Puppet::spec(Make::Plain).needs(demand).anywhere()).await.unwrap();
     }
     eventually("all are in the records", || used(&nodes) == [0, 6 * CORE]).await;
+}
+
+/// P-1, per device: two halves of a device fit on one, and a demand never on two.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_is_told_which_device_its_demand_was_granted_on() {
+    let build = |i, builder: mobula::node::NodeBuilder| match i {
+        0 => builder,
+        _ => builder.host::<Puppet>().capacity(Capacity {
+            devices: vec![Device::whole(80), Device::whole(40)],
+            counters: [("licence".to_owned(), 3)].into(),
+            ..ROOMY
+        }),
+    };
+    let nodes = cluster(2, build).await;
+    let demand = |vram| Demand::gpu(0.5).vram(vram).counter("licence", 1);
+    let spec = |vram| Puppet::spec(Make::Plain).needs(demand(vram)).anywhere();
+    let mut devices = Vec::new();
+    for vram in [30, 50, 20] {
+        let actor = nodes[0].spawn(spec(vram)).await.unwrap();
+        devices.push(actor.call(Msg::Device).within(PATIENCE).await.unwrap());
+    }
+    // The tightest one takes each; the third finds 10 and 30 bytes left.
+    assert_eq!(devices, [Some(1), Some(0), Some(0)]);
+    let refused = |demand| nodes[0].spawn(Puppet::spec(Make::Plain).needs(demand).anywhere());
+    let two = refused(Demand::gpu(0.5).vram(100)).await.unwrap_err().to_string();
+    assert!(two.contains("needs 100 of vram (bytes of a device), has 80"), "{two}");
+    let bare = refused(Demand::gpu(0.5)).await.unwrap_err().to_string();
+    assert!(bare.contains("a demand of gpu needs vram too"), "{bare}");
+    let licences = refused(Demand::default().counter("licence", 4)).await.unwrap_err().to_string();
+    assert!(licences.contains("needs 4 of the counter \"licence\", has 3"), "{licences}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn required_labels_are_required_and_preferred_ones_preferred() {
+    let label = |i, builder: mobula::node::NodeBuilder| match i {
+        0 => builder.host::<Puppet>(),
+        1 => builder.host::<Puppet>().label("ssd"),
+        _ => builder.host::<Puppet>().label("ssd").label("zone=a"),
+    };
+    let nodes = cluster(3, label).await;
+    let spec = |demand| Puppet::spec(Make::Plain).needs(demand).anywhere();
+    for _ in 0..3 {
+        let demand = Demand::cpu(0.1).label("ssd").prefer_label("zone=a");
+        nodes[0].spawn(spec(demand)).await.unwrap();
+    }
+    eventually("all are in the records", || used(&nodes) == [0, 0, 300]).await;
+    let nowhere = nodes[0].spawn(spec(Demand::default().label("tape"))).await.unwrap_err();
+    assert!(nowhere.to_string().contains("tape"), "{nowhere}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,8 @@ pub enum Msg {
     Answer(u64, Reply<()>),
     /// Its process and its run.
     Where(Reply<(u32, Epoch)>),
+    /// The number of its device.
+    Device(Reply<Option<u32>>),
     /// Takes a checkpoint.
     Save(Reply<()>),
     /// The number of the last checkpoint that its supervisor holds.
@@ -110,6 +112,7 @@ impl Actor for Puppet {
                 done.send(());
             }
             Msg::Where(reply) => reply.send((std::process::id(), ctx.epoch())),
+            Msg::Device(reply) => reply.send(ctx.device()),
             Msg::Save(reply) => {
                 ctx.checkpoint_now();
                 reply.send(());

@@ -1,5 +1,6 @@
 //! What the tests of a cluster share: members that know each other, on loopback.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use mobula::net::{Allowlist, Identity};
@@ -15,8 +16,8 @@ pub const AT_ONCE: Duration = Duration::from_secs(3);
 pub const ROOMY: Capacity = Capacity {
     cpu_milli: 8_000,
     memory_bytes: 1 << 30,
-    gpu_milli: 0,
-    vram_bytes: 0,
+    devices: Vec::new(),
+    counters: BTreeMap::new(),
     actors: 1_000,
 };
 

@@ -63,6 +63,7 @@ impl<A: Actor> Seed for Sown<A> {
             args: self.args()?,
             epoch: order.epoch,
             checkpoint: order.checkpoint,
+            device: order.device,
             born: Some(told),
             on_restart: order.on_restart,
         };

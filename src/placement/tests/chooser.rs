@@ -136,7 +136,7 @@ fn a_busy_cluster_fails_at_the_deadline_with_the_figures_of_the_refusal() {
     assert_eq!(when, NOW.after(PLACED_WITHIN));
     let Missing::Busy { node: 1, shortage } = why.missing else { panic!("{why}") };
     assert_eq!((shortage.dimension, shortage.available), (Dimension::Cpu, 300));
-    assert_eq!(why.best_offer.unwrap().free, targets[&1].free());
+    assert_eq!(why.best_offer.unwrap().free, *targets[&1].free());
 }
 
 #[test]

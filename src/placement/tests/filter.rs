@@ -35,7 +35,7 @@ fn a_kind_that_nobody_hosts_is_named() {
     let other = ["sorter".to_owned()];
     let no_capacity =
         filter(&request(Demand::cpu(0.5)), &[node(1, cores(1_000), &other)]).unwrap_err();
-    assert_eq!((&no_capacity.missing, no_capacity.best_offer), (&Missing::NotHosted, None));
+    assert_eq!((&no_capacity.missing, &no_capacity.best_offer), (&Missing::NotHosted, &None));
     assert_eq!(
         no_capacity.to_string(),
         "no capacity for `worker` (500 of cpu (thousandths of a core), 1 of places for actors): \
@@ -64,7 +64,7 @@ fn a_demand_that_no_empty_node_holds_names_the_node_that_comes_closest() {
     let shortage = Shortage { dimension: Dimension::Cpu, needed: 4_000, available: 3_000 };
     assert_eq!(found.missing, Missing::TooSmall { node: 3_000, shortage });
     let total = cores(3_000);
-    assert_eq!(found.best_offer, Some(Offer { node: 3_000, total, free: total }));
+    assert_eq!(found.best_offer, Some(Offer { node: 3_000, free: total.clone(), total }));
     let gpu = Demand { gpu_milli: 500, vram_bytes: 1, ..Demand::default() };
     let Missing::TooSmall { shortage, .. } = missing(&request(gpu), &view) else { panic!() };
     assert_eq!(shortage.dimension, Dimension::Gpu);

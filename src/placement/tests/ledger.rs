@@ -10,8 +10,8 @@ use super::{NOW, cores};
 use crate::{
     machine::Time,
     placement::{
-        Capacity, Dimension, Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX, Refusal,
-        Shortage, VERDICTS_MAX, Verdict,
+        Capacity, Device, Dimension, Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX,
+        Refusal, Shortage, VERDICTS_MAX, Verdict,
     },
 };
 
@@ -21,7 +21,7 @@ fn actor(number: u64) -> ActorId {
     ActorId { origin: 7, number }
 }
 
-fn granted(verdict: Verdict) -> bool {
+fn granted(verdict: &Verdict) -> bool {
     matches!(verdict, Verdict::Granted { .. })
 }
 
@@ -38,8 +38,11 @@ enum Op {
 fn demands() -> impl Strategy<Value = Demand> {
     // Some demands are larger than the node, one of them as large as numbers go.
     let large = prop_oneof![4 => 0..600u64, 1 => Just(u64::MAX)];
-    (0..700u32, large, 0..700u32, 0..600u64).prop_map(|(cpu_milli, memory_bytes, gpu, vram)| {
-        Demand { cpu_milli, memory_bytes, gpu_milli: gpu, vram_bytes: vram, ..Demand::default() }
+    let device = (0..700u32, 0..600u64);
+    (0..700u32, large, device, 0..3u64).prop_map(|(cpu_milli, memory_bytes, device, licences)| {
+        let (gpu_milli, vram_bytes) = device;
+        let counters = BTreeMap::from([("licence".to_owned(), licences)]);
+        Demand { cpu_milli, memory_bytes, gpu_milli, vram_bytes, counters, ..Demand::default() }
     })
 }
 
@@ -71,7 +74,7 @@ impl Held {
         self.decided.retain(|_, (_, until)| *until > now);
     }
 
-    fn sum(&self, dimension: Dimension) -> u64 {
+    fn sum(&self, dimension: &Dimension) -> u64 {
         let open = self.open.values().map(|(_, demand, _)| demand);
         open.chain(self.running.values()).map(|demand| dimension.needed(demand)).sum()
     }
@@ -83,16 +86,16 @@ fn apply(ledger: &mut Ledger, held: &mut Held, now: &mut Time, op: Op) {
             held.expire(*now);
             let started_before = held.started.values().any(|s| *s == id);
             let verdict = ledger.reserve(*now, id, actor(number), FIRST, &demand);
-            let free = ledger.free();
+            let free = ledger.free().clone();
             // P-2: a repeat, at once or later, with the same or another demand, changes nothing.
             let other = Demand::cpu(0.001);
             assert_eq!(ledger.reserve(*now, id, actor(number), FIRST, &other), verdict);
-            assert_eq!(ledger.free(), free);
+            assert_eq!(*ledger.free(), free);
             match held.decided.get(&id) {
                 Some((first, _)) => assert_eq!(verdict, *first),
                 None => {
                     let until = now.after(RESERVATION_TTL);
-                    if granted(verdict) && !started_before {
+                    if granted(&verdict) && !started_before {
                         held.open.insert(id, (number, demand, until));
                     }
                     if !started_before {
@@ -130,13 +133,14 @@ proptest! {
 
     #[test]
     fn running_and_reserved_never_exceed_the_capacity(ops in ops()) {
-        let total = Capacity {
-            cpu_milli: 2_000, memory_bytes: 1_500, gpu_milli: 2_000, vram_bytes: 1_500, actors: 6,
-        };
-        let (mut ledger, mut held, mut now) = (Ledger::new(total), Held::default(), NOW);
+        let devices = vec![Device { gpu_milli: 1_000, vram_bytes: 1_000 }, Device { gpu_milli: 1_000, vram_bytes: 500 }];
+        let counters = BTreeMap::from([("licence".to_owned(), 3)]);
+        let total = Capacity { cpu_milli: 2_000, memory_bytes: 1_500, devices, counters, actors: 6 };
+        let (mut ledger, mut held, mut now) = (Ledger::new(total.clone()), Held::default(), NOW);
         for op in ops {
             apply(&mut ledger, &mut held, &mut now, op);
-            for dimension in Dimension::ALL {
+            let counter = Dimension::Counter("licence".to_owned());
+            for dimension in &[&Dimension::ALL[..], &[counter]].concat() {
                 // P-1, and nothing leaks: what is free is exactly what is not held.
                 let sum = held.sum(dimension);
                 prop_assert!(sum <= total.of(dimension));
@@ -154,7 +158,7 @@ proptest! {
 #[test]
 fn a_reservation_becomes_a_running_actor_and_its_release_frees_it() {
     let mut ledger = Ledger::new(cores(1_000));
-    assert!(granted(ledger.reserve(NOW, 1, actor(1), FIRST, &Demand::cpu(0.4))));
+    assert!(granted(&ledger.reserve(NOW, 1, actor(1), FIRST, &Demand::cpu(0.4))));
     assert_eq!(ledger.start(NOW, 1), Ok((actor(1), FIRST)));
     assert_eq!(ledger.start(NOW, 1), Ok((actor(1), FIRST)), "a repeat says the same");
     assert_eq!(ledger.expire(NOW.after(RESERVATION_TTL)), 0, "what runs does not expire");
@@ -181,11 +185,11 @@ fn a_refusal_says_what_is_short_and_is_repeated_even_when_room_appears() {
     ledger.reserve(NOW, 1, actor(1), FIRST, &Demand::cpu(0.8));
     let refused = ledger.reserve(NOW, 2, actor(2), FIRST, &Demand::cpu(0.5));
     let shortage = Shortage { dimension: Dimension::Cpu, needed: 500, available: 200 };
-    let free = ledger.free();
+    let free = ledger.free().clone();
     assert_eq!(refused, Verdict::Rejected { reason: Refusal::NoRoom(shortage), free });
     assert!(ledger.cancel(1));
     assert_eq!(ledger.reserve(NOW, 2, actor(2), FIRST, &Demand::cpu(0.5)), refused);
-    assert!(granted(ledger.reserve(NOW, 3, actor(2), FIRST, &Demand::cpu(0.5))));
+    assert!(granted(&ledger.reserve(NOW, 3, actor(2), FIRST, &Demand::cpu(0.5))));
 }
 
 #[test]
@@ -205,12 +209,12 @@ fn open_reservations_are_bounded_and_room_comes_back_with_their_time() {
     let mut ledger = Ledger::new(Capacity { actors: 1_000_000, ..Capacity::default() });
     let ids = RESERVATIONS_MAX as u128;
     for id in 0..ids {
-        assert!(granted(ledger.reserve(NOW, id, actor(1), FIRST, &Demand::default())));
+        assert!(granted(&ledger.reserve(NOW, id, actor(1), FIRST, &Demand::default())));
     }
     let refused = ledger.reserve(NOW, ids, actor(1), FIRST, &Demand::default());
     assert!(matches!(refused, Verdict::Rejected { reason: Refusal::TooManyOpen, .. }));
     let later = NOW.after(RESERVATION_TTL);
-    assert!(granted(ledger.reserve(later, ids, actor(1), FIRST, &Demand::default())));
+    assert!(granted(&ledger.reserve(later, ids, actor(1), FIRST, &Demand::default())));
 }
 
 #[test]
@@ -220,9 +224,9 @@ fn a_repeat_debits_once_even_when_a_flood_has_pushed_its_verdict_out() {
     for id in 1..=VERDICTS_MAX as u128 {
         ledger.reserve(NOW, id, actor(2), FIRST, &Demand::cpu(2.0));
     }
-    assert!(granted(ledger.reserve(NOW, 0, actor(1), FIRST, &Demand::cpu(0.4))));
+    assert!(granted(&ledger.reserve(NOW, 0, actor(1), FIRST, &Demand::cpu(0.4))));
     assert_eq!((ledger.free().cpu_milli, ledger.counts()), (600, (0, 1)));
     assert!(ledger.start(NOW, 0).is_ok());
-    assert!(granted(ledger.reserve(NOW, 0, actor(1), FIRST, &Demand::cpu(0.4))));
+    assert!(granted(&ledger.reserve(NOW, 0, actor(1), FIRST, &Demand::cpu(0.4))));
     assert_eq!((ledger.free().cpu_milli, ledger.counts()), (600, (1, 0)));
 }
