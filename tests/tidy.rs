@@ -3,10 +3,12 @@
 //! It reads the sources as text. Where a rule has an exception, the exception stands here with its
 //! reason.
 
+#[path = "tidy/values.rs"]
+mod values;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use mobula::actors::limits as actors;
 use mobula::gossip::{self, Config};
@@ -14,6 +16,7 @@ use mobula::net::Limits;
 use mobula::node::limits as node;
 use mobula::placement;
 use mobula::supervision::limits as supervision;
+use values::{bytes, count, time};
 
 /// Rooms of `src/`, and the rooms that each may name.
 const ALLOWED: [(&str, &[&str]); 8] = [
@@ -333,6 +336,9 @@ fn limits() -> Vec<(&'static str, String)> {
         ("placement::DEBIT_TTL", time(placement::DEBIT_TTL)),
         ("placement::DEBITS_MAX", count(placement::DEBITS_MAX)),
         ("placement::PREFERENCE", placement::PREFERENCE.to_string()),
+        ("placement::GANG_MEMBERS_MAX", count(placement::GANG_MEMBERS_MAX)),
+        ("placement::GANG_BACKOFF_MIN", time(placement::GANG_BACKOFF_MIN)),
+        ("placement::GANG_BACKOFF_MAX", time(placement::GANG_BACKOFF_MAX)),
         ("placement::AGE_DOUBTFUL", time(placement::AGE_DOUBTFUL)),
         ("placement::AGE_EXCLUDED", time(placement::AGE_EXCLUDED)),
         ("placement::NEARLY_FULL", placement::NEARLY_FULL.to_string()),
@@ -384,35 +390,6 @@ fn fields(file: &str) -> impl Iterator<Item = String> {
 fn row(line: &str) -> Option<(&str, &str)> {
     let mut cells = line.strip_prefix("| `")?.split('|');
     Some((cells.next()?.trim().strip_suffix('`')?, cells.next()?.trim()))
-}
-
-fn count(value: usize) -> String {
-    let digits = value.to_string();
-    let mut text = String::new();
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-fn bytes(value: usize) -> String {
-    match value {
-        0..1_024 => format!("{value} B"),
-        1_024..1_048_576 => format!("{} KiB", value as f64 / 1_024.0),
-        _ => format!("{} MiB", value as f64 / 1_048_576.0),
-    }
-}
-
-fn time(value: Duration) -> String {
-    const DAY_S: u64 = 86_400;
-    match value.as_millis() {
-        ms if ms < 1_000 => format!("{ms} ms"),
-        _ if value.as_secs() >= DAY_S => format!("{} d", value.as_secs() / DAY_S),
-        _ => format!("{} s", value.as_secs_f64()),
-    }
 }
 
 /// The room of a file of `src/`; `None` for the root of the crate, which names all.

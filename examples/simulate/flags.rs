@@ -34,6 +34,13 @@ pub struct Flags {
     #[arg(long, value_name = "SEEDS", conflicts_with_all = ["kill", "cut", "starve"],
           value_parser = clap::value_parser!(u64).range(1..=SEEDS_MAX))]
     pub chaos: Option<u64>,
+    /// Place tasks at 85 % load with a view 1 s old instead, and measure their waits
+    #[arg(long, conflicts_with_all = ["kill", "cut", "starve", "chaos"])]
+    pub placement: bool,
+    /// Place so many gangs of 2 to 64 members instead, and count those that deadlock
+    #[arg(long, value_name = "GANGS", conflicts_with_all = ["kill", "cut", "starve", "chaos", "placement"],
+          value_parser = clap::value_parser!(u64).range(1..=SEEDS_MAX))]
+    pub gangs: Option<u64>,
     /// Simulated minutes after the cluster has settled, at most 600
     #[arg(long, value_name = "M", default_value_t = 5.0, value_parser = minutes)]
     pub minutes: f64,

@@ -16,6 +16,7 @@ mod invariants;
 mod measure;
 #[path = "../shared/output.rs"]
 mod output;
+mod placement;
 mod plot;
 mod report;
 mod scenario;
@@ -32,6 +33,12 @@ const NOT_RUN: u8 = 2;
 
 fn main() -> ExitCode {
     let flags = Flags::from_command_line();
+    if flags.placement {
+        return placement::tasks(&flags);
+    }
+    if let Some(gangs) = flags.gangs {
+        return placement::gangs(&flags, gangs);
+    }
     if let Some(seeds) = flags.chaos {
         return all_seeds(&flags, seeds);
     }

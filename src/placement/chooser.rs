@@ -167,7 +167,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
         Step::Wait { until: self.resume }
     }
 
-    /// The best of a few that have room by the view.
+    /// The best of a few.
     fn choose<'v, 'a>(
         &self,
         now: Time,
@@ -183,8 +183,12 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
             .filter(|c| !c.closed && !self.refused_on(c) && !self.silent.contains(&c.node));
         let (avoided, others): (Vec<_>, _) =
             open.partition(|c| self.request.avoid.contains(&c.node));
+        // Nodes that show room get all the load until the view is made anew, and nodes that have
+        // become free since get none: only the last question of a round believes the view.
+        // So do all questions while a node that is to be avoided may have to be used.
+        let by_view = self.asked == RESAMPLES_MAX || !avoided.is_empty();
         let free = |c: &Candidate<'_, N>| {
-            Some(debits.free(now, c)).filter(|free| free.fits(&self.request.demand))
+            Some(debits.free(now, c)).filter(|free| !by_view || free.fits(&self.request.demand))
         };
         pick(rng, others, &self.request, free).or_else(|| pick(rng, avoided, &self.request, free))
     }

@@ -8,6 +8,7 @@ use super::{
     candidate::{Candidate, Request, Where},
     capacity::Capacity,
     dimension::{Dimension, Shortage},
+    gang::Layout,
 };
 
 /// Why a node can never take an actor, whatever room it has.
@@ -71,6 +72,22 @@ pub enum Missing<N> {
         /// What it lacked.
         shortage: Shortage,
     },
+    /// The strict layout of a gang needs more nodes than can hold its members.
+    #[error("{needed} nodes are needed for all members and {available} will do: add nodes")]
+    TooFewNodes {
+        /// How many.
+        needed: usize,
+        /// How many there are.
+        available: usize,
+    },
+    /// The members of a gang fit, but not all at the same time before the deadline.
+    #[error("no room was found in time for all {members} members {layout}: wait longer")]
+    Together {
+        /// How many.
+        members: usize,
+        /// How they should lie.
+        layout: Layout,
+    },
     /// Every node that could hold it takes no new actors.
     #[error("every node that could hold it takes no new actors: add a node or end the drain")]
     Closed,
@@ -117,6 +134,11 @@ pub fn check(
         return Err(Unfit::NotHosted(kind.to_owned()));
     }
     demand.check()?;
+    labelled(demand, labels)
+}
+
+/// Whether a node with these labels suits `demand`.
+fn labelled(demand: &Demand, labels: &[String]) -> Result<(), Unfit> {
     if let Some(label) = demand.required_labels.iter().find(|label| !labels.contains(label)) {
         return Err(Unfit::Unlabelled(label.clone()));
     }
@@ -141,17 +163,18 @@ pub fn filter<'v, 'a, N: Copy + Ord + Debug>(
     if let (Where::On(node), true) = (request.place, named.is_empty()) {
         return Err(Box::new(request.no_capacity(Missing::UnknownNode(node), None)));
     }
-    let mut left = allowed(request, named)?;
+    let allowed = allowed(request, named)?;
     let demand = &request.demand;
-    let cover = |c: &&Candidate<'_, N>| c.total.coverage(demand);
-    if let Some(closest) = left.iter().copied().max_by(|a, b| cover(a).total_cmp(&cover(b)))
-        && let Some(shortage) = closest.total.missing(demand)
-    {
-        let missing = Missing::TooSmall { node: closest.node, shortage };
-        return Err(Box::new(request.no_capacity(missing, Some(Offer::of(closest)))));
+    let holds: Vec<_> = allowed.iter().copied().filter(|c| c.total.fits(demand)).collect();
+    if !holds.is_empty() {
+        return Ok(holds);
     }
-    left.retain(|c| c.total.fits(demand));
-    Ok(left)
+    let short = |c: &'v Candidate<'a, N>| Some((c, c.total.missing(demand)?));
+    let closest = allowed.into_iter().filter_map(short);
+    let closest = closest.max_by(|a, b| a.1.coverage().total_cmp(&b.1.coverage()));
+    let Some((closest, shortage)) = closest else { return Ok(holds) };
+    let missing = Missing::TooSmall { node: closest.node, shortage };
+    Err(Box::new(request.no_capacity(missing, Some(Offer::of(closest)))))
 }
 
 /// Those of `named` that host the kind and carry the right labels.
@@ -160,7 +183,11 @@ fn allowed<'v, 'a, N: Copy + Ord + Debug>(
     mut named: Vec<&'v Candidate<'a, N>>,
 ) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
     let (mut forbidden, mut lacking, mut hosting) = (Vec::new(), Vec::new(), None);
-    named.retain(|c| match check(&request.kind, &request.demand, c.kinds, c.labels) {
+    let suits = |c: &Candidate<'_, N>| match c.kinds.contains(&request.kind) {
+        true => labelled(&request.demand, c.labels),
+        false => Err(Unfit::NotHosted(request.kind.clone())),
+    };
+    named.retain(|c| match suits(c) {
         Ok(()) => true,
         Err(Unfit::Forbidden(label)) => {
             forbidden.push(label);
@@ -190,7 +217,7 @@ fn allowed<'v, 'a, N: Copy + Ord + Debug>(
 }
 
 impl<N: Copy> Offer<N> {
-    fn of(candidate: &Candidate<'_, N>) -> Self {
+    pub(super) fn of(candidate: &Candidate<'_, N>) -> Self {
         Self { node: candidate.node, total: candidate.total.clone(), free: candidate.free.clone() }
     }
 }
@@ -205,6 +232,14 @@ impl<N: Copy + Ord + Debug> Where<N> {
 }
 
 impl<N: Copy + Ord + Debug> Request<N> {
+    /// Whether `candidate` could hold it if it were empty.
+    pub(super) fn allows(&self, candidate: &Candidate<'_, N>) -> bool {
+        self.place.allows(candidate.node)
+            && candidate.kinds.contains(&self.kind)
+            && labelled(&self.demand, candidate.labels).is_ok()
+            && candidate.total.fits(&self.demand)
+    }
+
     /// The refusal of this request.
     pub(super) fn no_capacity(
         &self,

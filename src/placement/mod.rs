@@ -1,9 +1,10 @@
 //! Where an actor goes: the chooser's guess from the view, and the target's verdict.
 //!
 //! The chooser owns an [`Attempt`] per placement: it filters the view, samples two nodes, asks the
-//! better one and learns from a refusal. The target owns a [`Ledger`], which admits or refuses with
+//! better one, whether or not it shows room, and learns from a refusal. The target owns a [`Ledger`], which admits or refuses with
 //! fresh figures. Why so: least-loaded-of-the-view herds as soon as the view is older than the time
-//! between two starts; two samples and admission at the target do not.
+//! between two starts; two samples and admission at the target do not. A [`Gang`] is placed as a
+//! whole, by the same view and the same books.
 //!
 //! Source: M. Mitzenmacher, "How Useful Is Old Information?", 2000 (two choices, stale loads).
 //!
@@ -19,6 +20,8 @@
 //!   other attempt ends by its deadline.
 //! - **P-6** A node that refused is not asked again on the same figures.
 //! - **P-7** Same inputs and same seed, same choices; nothing here panics.
+//! - **P-8** A gang holds nothing once it has failed, and all of it or nothing once it has ended.
+//! - **P-9** A gang that waits holds nothing; every gang ends by its deadline.
 
 mod candidate;
 mod capacity;
@@ -26,6 +29,7 @@ mod chooser;
 mod debits;
 mod dimension;
 mod filter;
+mod gang;
 pub mod host;
 mod ledger;
 mod pick;
@@ -40,6 +44,7 @@ pub use chooser::{Attempt, BACKOFF_MAX, BACKOFF_MIN, PLACED_WITHIN, RESAMPLES_MA
 pub use debits::{DEBIT_TTL, DEBITS_MAX, Debits, Ticket};
 pub use dimension::{Dimension, Shortage};
 pub use filter::{Missing, NoCapacity, Offer, Unfit, check, filter};
+pub use gang::{GANG_BACKOFF_MAX, GANG_BACKOFF_MIN, GANG_MEMBERS_MAX, Gang, GangStep, Layout};
 pub use ledger::{
     Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX, Refusal, VERDICTS_MAX, Verdict,
 };

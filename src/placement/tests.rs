@@ -2,6 +2,7 @@
 
 mod chooser;
 mod filter;
+mod gang;
 mod ledger;
 mod spread;
 

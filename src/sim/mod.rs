@@ -8,6 +8,8 @@
 //! A further machine per node (placement, supervision) joins in `driver`: its timers become
 //! happenings, its frames travel over the same `network`.
 //!
+//! Placement has scenarios of its own, without a network: [`Load`] and [`GangLoad`].
+//!
 //! Invariants:
 //! - **SW-1** Same seed and same calls, same [`World::trace`].
 //! - **SW-2** Frames of one connection arrive in the order sent; a close comes after them.
@@ -15,10 +17,15 @@
 
 mod chaos;
 mod driver;
+mod gangs;
+mod ground;
 mod network;
+mod placing;
 mod schedule;
 mod trace;
 mod world;
 
 pub use chaos::Chaos;
+pub use gangs::{GangLoad, GangWaits};
+pub use placing::{Load, Waits};
 pub use world::{Seen, World};

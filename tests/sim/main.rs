@@ -9,6 +9,7 @@ mod dials;
 mod hostile;
 mod invariants;
 mod life;
+mod placement;
 mod records;
 mod sections;
 mod starved;

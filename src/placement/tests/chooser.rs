@@ -47,8 +47,32 @@ fn a_node_silent_for_long_is_used_only_when_it_is_all_there_is() {
     view[1].free.cpu_milli = 0;
     let (mut chooser, ask) = (Chooser::new(1), request(Demand::cpu(0.5)));
     let mut attempt = Attempt::new(NOW, ask.clone(), PLACED_WITHIN);
+    assert_eq!(chooser.next(&mut attempt, NOW, &view), Step::Ask(2), "full, as it said last");
+    attempt.rejected(2, view[1].free.clone(), &mut chooser.debits);
     assert!(matches!(chooser.next(&mut attempt, NOW, &view), Step::Wait { .. }));
     assert_eq!(chooser.asks_first(&ask, &view[..1]), 1);
+}
+
+/// P-4: what shows no room may have room by now, and what shows room may have none.
+#[test]
+fn a_view_excludes_no_node_but_for_the_last_question_of_a_round() {
+    let kinds = kinds();
+    let mut view: Vec<_> = (0..20).map(|n| node(n, cores(1_000), &kinds)).collect();
+    view[1..].iter_mut().for_each(|full| full.free.cpu_milli = 0);
+    let mut first = std::collections::BTreeSet::new();
+    for seed in 0..100 {
+        let mut chooser = Chooser::new(seed);
+        let mut attempt = Attempt::new(NOW, request(Demand::cpu(0.5)), PLACED_WITHIN);
+        let mut asked = Vec::new();
+        while let Step::Ask(node) = chooser.next(&mut attempt, NOW, &view) {
+            asked.push(node);
+            let free = view[node as usize].free.clone();
+            attempt.rejected(node, free, &mut chooser.debits);
+        }
+        assert!(asked.contains(&0), "seed {seed}: {asked:?}");
+        first.insert(asked[0]);
+    }
+    assert!(first.len() > 10, "{first:?}");
 }
 
 #[test]
