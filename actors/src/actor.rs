@@ -176,6 +176,22 @@ pub enum OnRestart {
     Drop,
 }
 
+/// What becomes of a child whose run is lost while its supervisor may be the one that is cut off.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnPartition {
+    /// It is started again on its supervisor's side, also by a supervisor that is alone. The run on
+    /// the other side may go on until the sides meet; then it ends with
+    /// [`Exit::Fenced`](crate::Exit::Fenced). What both do outside of the cluster meanwhile is done
+    /// twice.
+    #[default]
+    Restart,
+    /// It is started elsewhere only by a supervisor whose node sees a majority of the nodes that it
+    /// knows, those held dead counted with them and those that left in order not. Until then it has
+    /// no run, and the tree says so. Where half of the nodes or more are lost for good, it waits until
+    /// others have come in their place.
+    Wait,
+}
+
 /// How a child is made to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shutdown {
@@ -243,6 +259,8 @@ pub struct Settings {
     pub backoff: Option<(Duration, Duration)>,
     /// What becomes of the messages that waited during a restart.
     pub on_restart: OnRestart,
+    /// What becomes of it when its supervisor may be cut off.
+    pub on_partition: OnPartition,
     /// Whether its own end may end its supervisor, if that has an automatic shutdown.
     pub significant: bool,
 }
@@ -259,6 +277,7 @@ impl Default for Settings {
             place: Place::default(),
             backoff: None,
             on_restart: OnRestart::default(),
+            on_partition: OnPartition::default(),
             significant: false,
         }
     }
@@ -355,6 +374,14 @@ impl<A: Actor, R> Spec<A, R> {
     #[must_use]
     pub fn on_restart(mut self, on_restart: OnRestart) -> Self {
         self.settings.on_restart = on_restart;
+        self
+    }
+
+    /// What becomes of it when its supervisor may be cut off from most nodes (default: it is started
+    /// again on the supervisor's side).
+    #[must_use]
+    pub fn on_partition(mut self, on_partition: OnPartition) -> Self {
+        self.settings.on_partition = on_partition;
         self
     }
 

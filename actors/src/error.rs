@@ -23,7 +23,7 @@ pub enum Why {
     /// The actor has ended and is not started again.
     #[error("the actor has stopped")]
     Stopped,
-    /// No node is known on which the actor lives.
+    /// No node is known on which the actor lives, and none that will know.
     #[error("no route to the actor")]
     NoRoute,
     /// Its node cannot be reached, and the message had not left.
@@ -52,6 +52,9 @@ pub enum Why {
     /// The actor's node does not let this one ask that.
     #[error("{0}")]
     Denied(Box<str>),
+    /// It is being started again, or looked for: its home will know where it is.
+    #[error("the actor is between two places; use `send` to wait for it")]
+    Moving,
 }
 
 /// Why an answer is missing. The message may have run.

@@ -68,7 +68,9 @@ mod timer;
 mod watchdog;
 pub mod wire;
 
-pub use actor::{Actor, Again, Kind, OnRestart, Once, Restart, Settings, Shutdown, Spec};
+pub use actor::{
+    Actor, Again, Kind, OnPartition, OnRestart, Once, Restart, Settings, Shutdown, Spec,
+};
 pub use call::Call;
 pub use cell::Control;
 pub use context::Context;

@@ -59,6 +59,15 @@ pub enum Notice {
         /// Casts and calls.
         messages: u64,
     },
+    /// The start of a run is held back.
+    Waits {
+        /// Who.
+        actor: ActorId,
+        /// The run to come.
+        epoch: Epoch,
+        /// For what.
+        why: String,
+    },
 }
 
 impl fmt::Debug for Notice {
@@ -71,6 +80,7 @@ impl fmt::Debug for Notice {
             Self::Dropped { actor, epoch, messages } => {
                 write!(f, "Dropped({actor} {epoch}: {messages})")
             }
+            Self::Waits { actor, epoch, why } => write!(f, "Waits({actor} {epoch}: {why})"),
         }
     }
 }

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, Monitor};
@@ -291,6 +292,17 @@ impl Children {
         children.get(&actor).filter(|child| child.epoch == epoch)?.watch.clone()
     }
 
+    /// The monitors of runs on other nodes than `me`, and what they are to hear when those are gone.
+    pub(super) fn elsewhere(&self, me: NodeId) -> Vec<(Down, Vec<Monitor>)> {
+        let mut children = self.children();
+        let there = children.iter_mut().filter_map(|(actor, child)| {
+            let exit = Exit::NodeDead(child.node.filter(|node| *node != me)?);
+            let down = Down { actor: *actor, epoch: child.epoch, exit, restarting: false };
+            Some((down, std::mem::take(&mut child.monitors)))
+        });
+        there.collect()
+    }
+
     fn on_node(&self, node: NodeId) -> Vec<(ActorId, Epoch)> {
         let children = self.children();
         let there = children.iter().filter(|(_, child)| child.node == Some(node));
@@ -344,7 +356,7 @@ impl Cluster {
                 Ok(Located::At(node, epoch)) => {
                     cluster.routes().learn(actor, Route::At(node, epoch));
                 }
-                Ok(Located::Ended) => cluster.routes().learn(actor, Route::Ended),
+                Ok(Located::Ended) => cluster.routes().learn(actor, Route::Ended(Instant::now())),
                 // An answer to another question.
                 Ok(Located::Between(_)) => {}
                 Err(why) => tracing::debug!(%actor, %why, "an actor's home did not answer"),
@@ -426,6 +438,25 @@ mod tests {
         let gone = Exit::NoProc;
         let down = Down { actor: actor(1), epoch: Epoch(2), exit: gone, restarting: false };
         assert_eq!(second.recv(), Ok(down));
+    }
+
+    /// O-4 of `watches`.
+    #[test]
+    fn monitors_of_runs_elsewhere_are_given_up_together() {
+        let children = Children::default();
+        order(&children, 1);
+        assert!(children.started(actor(1), Epoch(1), NODE));
+        let _watched = watched(&children);
+        assert!(children.elsewhere(NODE).is_empty(), "it runs here");
+        let me = NodeId { boot: 2, ..NODE };
+        let given_up = children.elsewhere(me);
+        let exit = Exit::NodeDead(NODE);
+        assert_eq!(
+            given_up[0].0,
+            Down { actor: actor(1), epoch: Epoch(1), exit, restarting: false }
+        );
+        assert_eq!((given_up.len(), given_up[0].1.len()), (1, 1));
+        assert!(children.elsewhere(me)[0].1.is_empty());
     }
 
     #[test]

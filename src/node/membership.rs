@@ -122,6 +122,17 @@ impl Membership {
             })
     }
 
+    /// How many of the nodes that it knows this one sees, itself among them, and of how many. Those
+    /// held dead may be alive on the other side of a cut; those that left in order are not.
+    pub(super) fn seen(&self) -> (usize, usize) {
+        let driven = self.driven();
+        let known = driven.gossip.members().filter(|member| member.state != State::Left);
+        known.fold((1, 1), |(seen, known), member| {
+            let sees = matches!(member.state, State::Alive | State::Suspect);
+            (seen + usize::from(sees), known + 1)
+        })
+    }
+
     pub(super) fn is_fenced(&self) -> bool {
         self.driven().fenced
     }
@@ -251,7 +262,7 @@ impl Cluster {
     }
 
     /// Tells the rest of the node what became known.
-    fn learn(&self, event: Event<PeerKey>) {
+    pub(super) fn learn(&self, event: Event<PeerKey>) {
         tracing::debug!(me = %self.id, ?event, "membership");
         match event {
             Event::Alive { key, boot, address } => {
@@ -270,6 +281,7 @@ impl Cluster {
                 self.fenced();
                 self.registrar.fenced();
                 self.membership.driven().fenced = true;
+                self.watches_fenced();
             }
             Event::Violation { from } => {
                 tracing::warn!(%from, "a member sent a malformed gossip frame: it is cut off");

@@ -51,12 +51,14 @@ impl Carrier for Cluster {
         message: Outgoing,
         deadline: Option<Instant>,
     ) -> Result<(), (Outgoing, Why)> {
-        let pushed = self.push_on(lane_of(to.actor, &message), to, message, deadline);
-        if let Err((_, Why::NoRoute)) = &pushed {
-            // The next message finds the way.
-            self.locate(*to);
+        match self.push_on(lane_of(to.actor, &message), to, message, deadline) {
+            Err((back, Why::NoRoute)) if !self.membership.is_gone(to.home) => {
+                // The next message finds the way.
+                self.locate(*to);
+                Err((back, Why::Moving))
+            }
+            pushed => pushed,
         }
-        pushed
     }
 
     fn send(
@@ -145,7 +147,7 @@ impl Cluster {
         }
         match self.routes().get(to.actor) {
             Some(Route::At(node, epoch)) => Ok((node, epoch)),
-            Some(Route::Ended) => Err(Why::Stopped),
+            Some(Route::Ended(_)) => Err(Why::Stopped),
             Some(Route::Unknown) => Err(Why::NoRoute),
             None => Ok((to.node, to.epoch)),
         }

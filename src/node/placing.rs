@@ -8,6 +8,8 @@
 //!   and an actor that came to life too late is told to end.
 //! - **L-2** A child whose run ended for a reason of its own is started again on its cell, where
 //!   its mailbox waits, if its node still has the room.
+//! - **L-3** A child that is to [wait](OnPartition::Wait) is not started on another cell while this
+//!   node sees no majority of the nodes that it knows.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,8 +18,10 @@ use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
-use mobula_actors::spawner::{Child, Local, Order, Request, Site, Spawner, Started, start_here};
-use mobula_actors::{CallError, Control, Exit, Lost, Payload, SpawnError, Why};
+use mobula_actors::spawner::{
+    Child, Local, Notice, Order, Request, Site, Spawner, Started, start_here,
+};
+use mobula_actors::{CallError, Control, Exit, Lost, OnPartition, Payload, SpawnError, Why};
 
 use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
@@ -71,6 +75,10 @@ impl Placer {
         let mut unfinished = Unfinished { cluster, actor, epoch, at: None, finished: false };
         let node = match self.again(&request, &mut unfinished).await {
             Some(started) => started?,
+            None if self.waits(&request) => {
+                self.majority(&request).await;
+                self.find_node(&request, &mut unfinished).await?
+            }
             None => self.find_node(&request, &mut unfinished).await?,
         };
         if !self.cluster.children.started(actor, epoch, node) {
@@ -83,6 +91,32 @@ impl Placer {
         unfinished.finished();
         self.cluster.changed.notify_waiters();
         Ok(self.started(&carrier, &request, node))
+    }
+
+    /// Whether this run follows another one that may still go on, on the other side of a cut, and
+    /// its spec forbids that (L-3).
+    fn waits(&self, request: &Request) -> bool {
+        request.settings.on_partition == OnPartition::Wait && request.order.epoch > Epoch(1)
+    }
+
+    /// Waits until this node sees a majority of the nodes that it knows, and has the supervisor say
+    /// so (L-3).
+    async fn majority(&self, request: &Request) {
+        let mut told = false;
+        loop {
+            let changed = self.cluster.changed.notified();
+            let (seen, known) = self.cluster.membership.seen();
+            if 2 * seen > known {
+                return;
+            }
+            if let Some(watch) = request.order.watch.as_ref().filter(|_| !told) {
+                let why = format!("{seen} of {known} nodes are seen, which is no majority");
+                let (actor, epoch) = (request.order.id, request.order.epoch);
+                watch.notice(Notice::Waits { actor, epoch, why });
+                told = true;
+            }
+            changed.await;
+        }
     }
 
     /// A child that can only run here.

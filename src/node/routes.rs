@@ -5,6 +5,7 @@
 //! bounded cache: no table of all actors exists anywhere.
 
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use mobula_actors::id::{ActorId, Epoch, NodeId};
 
@@ -13,13 +14,17 @@ use super::cluster::Table;
 /// Routes a node remembers; the oldest are forgotten first.
 pub const ROUTES_MAX: usize = 65_536;
 
+/// How long an actor is taken for ended before its home is asked again.
+const ENDED_FOR: Duration = Duration::from_secs(1);
+
 /// What is known of an actor's whereabouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Route {
     /// It runs there.
     At(NodeId, Epoch),
-    /// Its home says that it has ended for good.
-    Ended,
+    /// Its home said then that it has ended. An actor that was stopped can be started again, so that
+    /// is believed for [`ENDED_FOR`] only.
+    Ended(Instant),
     /// What was known has proved wrong: its home must be asked.
     Unknown,
 }
@@ -33,7 +38,10 @@ pub(super) struct Routes {
 
 impl Routes {
     pub(super) fn get(&self, actor: ActorId) -> Option<Route> {
-        self.by_actor.get(&actor).copied()
+        match self.by_actor.get(&actor).copied() {
+            Some(Route::Ended(since)) if since.elapsed() >= ENDED_FOR => Some(Route::Unknown),
+            route => route,
+        }
     }
 
     /// Learns a route. A run that is older than the known one is not believed.
@@ -66,7 +74,7 @@ impl Routes {
     pub(super) fn not_there(&mut self, actor: ActorId, node: NodeId) {
         match self.get(actor) {
             Some(Route::At(at, _)) if at != node => {}
-            Some(Route::Ended) => {}
+            Some(Route::Ended(_)) => {}
             _ => self.learn(actor, Route::Unknown),
         }
     }
@@ -111,6 +119,18 @@ mod tests {
         assert_eq!(routes.get(actor(1)), Some(Route::At(A, Epoch(1))));
         routes.not_there(actor(1), A);
         assert_eq!(routes.get(actor(1)), Some(Route::Unknown));
+    }
+
+    #[test]
+    fn an_end_is_believed_for_a_while() {
+        let mut routes = Routes::default();
+        let now = Instant::now();
+        routes.learn(actor(1), Route::Ended(now + ENDED_FOR));
+        assert_eq!(routes.get(actor(1)), Some(Route::Ended(now + ENDED_FOR)));
+        routes.learn(actor(1), Route::Ended(now.checked_sub(ENDED_FOR).unwrap()));
+        assert_eq!(routes.get(actor(1)), Some(Route::Unknown));
+        routes.learn(actor(1), Route::At(A, Epoch(2)));
+        assert_eq!(routes.get(actor(1)), Some(Route::At(A, Epoch(2))));
     }
 
     #[test]

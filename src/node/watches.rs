@@ -11,6 +11,8 @@
 //!   connection meanwhile: the node where it ran keeps that end until the watcher has it.
 //! - **O-3** A node has at most [`WATCHES_MAX`] watches elsewhere, and keeps at most as many for
 //!   each other node. One beyond is answered at once with [`Exit::NoCapacity`].
+//! - **O-4** To a life that is fenced all other nodes are gone: its watches fire with
+//!   [`Exit::NodeDead`] as it learns of that, and so does each that it begins later.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -94,6 +96,9 @@ impl Cluster {
     pub(super) fn watch(&self, at: Address, monitor: Monitor) {
         let Err(monitor) = self.children.monitor(at.actor, monitor) else { return };
         self.drop_forgotten();
+        if self.membership.is_fenced() {
+            return tell(monitor, at, at.epoch, Exit::NodeDead(at.node), false);
+        }
         let Ok(place) = self.watches.places.clone().try_acquire_owned() else {
             let text =
                 format!("this node watches {WATCHES_MAX} actors elsewhere, as many as it may");
@@ -120,6 +125,20 @@ impl Cluster {
         if self.membership.is_gone(node) {
             // It died while it was being asked, and those who were told then did not find this.
             self.watched_node_is_dead(node);
+        }
+        if self.membership.is_fenced() {
+            self.watches_fenced();
+        }
+    }
+
+    /// This life is over in the eyes of the others (O-4).
+    pub(super) fn watches_fenced(&self) {
+        let all = std::mem::take(&mut self.watches.table().watches);
+        for Watch { at, node, monitor, .. } in all.into_values() {
+            tell(monitor, at, at.epoch, Exit::NodeDead(node), false);
+        }
+        for (down, monitors) in self.children.elsewhere(self.id) {
+            monitors.into_iter().for_each(|monitor| monitor.tell(down.clone()));
         }
     }
 
@@ -254,6 +273,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
+    use crate::gossip::Event;
     use crate::net::{Allowlist, Identity};
     use crate::node::Node;
 
@@ -321,6 +341,28 @@ mod tests {
             let exit = Exit::Panicked("told to".into());
             let wanted = Down { actor: far.id(), epoch, exit, restarting: true };
             assert_eq!(down, wanted);
+        }
+    }
+
+    /// O-4: the others hold this node dead, and it is not told of any end any more.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_watches_of_a_fenced_life_fire_and_those_it_begins_fire_at_once() {
+        let (here, there) = pair().await;
+        let target = there.spawn(Mortal::spec(())).await.unwrap();
+        there.register("mortal", &target).await.unwrap();
+        let far: ActorRef<Msg> = here.lookup("mortal").await.unwrap();
+        let watch = || {
+            let (told, down) = oneshot::channel();
+            far.on_down(Box::new(move |down| drop(told.send(down))));
+            down
+        };
+        let early = watch();
+        here.members_of(there.id().unwrap()).await.unwrap();
+        let boot = here.id().unwrap().boot;
+        here.cluster().unwrap().learn(Event::SelfDeclaredDead { boot });
+        for down in [early, watch()] {
+            let down = tokio::time::timeout(PATIENCE, down).await.unwrap().unwrap();
+            assert_eq!(down.exit, Exit::NodeDead(there.id().unwrap()));
         }
     }
 

@@ -85,6 +85,8 @@ impl Supervisor {
                 let id = self.supervising.name(member);
                 self.supervising.tell(&Event::Dropped { id, epoch, messages });
             }
+            What::Waits(why) if member.is_starting() => member.waits = Some(why.into()),
+            What::Waits(_) => {}
             // The timer may have run out while the run ended.
             _ if self.plan.state(child) != Some(ChildState::Stopping) => {}
             What::Overdue => member.kill(&hands),

@@ -29,6 +29,8 @@ pub struct ChildInfo {
     pub restarts: u64,
     /// How its last run ended, or the last start that failed; `None` as long as none has.
     pub last_exit: Option<Exit>,
+    /// What holds its start back, if something does.
+    pub waits: Option<String>,
     /// When it is started again.
     pub restart: Restart,
     /// How it is made to stop.
@@ -81,6 +83,7 @@ impl Supervisor {
             state: self.plan.state(member.key).unwrap_or(ChildState::Stopped),
             restarts,
             last_exit: member.last_exit.as_deref().cloned(),
+            waits: member.waits.as_deref().map(Into::into),
             restart: rules.map_or(Restart::Temporary, |rules| rules.restart),
             shutdown: member.shutdown,
             significant: rules.is_some_and(|rules| rules.significant),

@@ -40,6 +40,8 @@ pub(crate) enum What {
     Ended(Exit),
     /// It begins without this many messages, which waited for it.
     Dropped(u64),
+    /// The start that was ordered is held back, and for what.
+    Waits(String),
     /// It had its time to stop.
     Overdue,
     /// It was killed a while ago.
@@ -165,6 +167,9 @@ impl Watch for ChildWatch {
             }
             Notice::Dropped { epoch, messages, .. } => {
                 self.line.tell(self.child, epoch, What::Dropped(messages));
+            }
+            Notice::Waits { epoch, why, .. } => {
+                self.line.tell(self.child, epoch, What::Waits(why));
             }
             other => tracing::debug!(?other, "notice not understood"),
         }

@@ -45,6 +45,8 @@ pub(crate) struct Member {
     pub(crate) early_end: Option<Box<Exit>>,
     /// How its last run, or its last start, ended.
     pub(crate) last_exit: Option<Box<Exit>>,
+    /// What holds its start back.
+    pub(crate) waits: Option<Box<str>>,
     watch: Arc<ChildWatch>,
     start: Option<AbortHandle>,
     timer: Option<AbortHandle>,
@@ -90,6 +92,7 @@ impl Member {
             is_new: true,
             early_end: None,
             last_exit: None,
+            waits: None,
             watch: Arc::new(keeper),
             start: None,
             timer: None,
@@ -140,7 +143,7 @@ impl Member {
 
     /// The news of the start have come.
     pub(crate) fn start_is_over(&mut self) {
-        self.start = None;
+        (self.start, self.waits) = (None, None);
     }
 
     /// It runs.

@@ -21,8 +21,8 @@ struct Line {
 impl Tree {
     /// The tree as a text: a line for each supervisor, with its strategy and how many of its
     /// children run, and below it one for each child, indented: its id, its state, its type (or its
-    /// kind), the node it runs on if that is another one, how often it was started again, and how
-    /// its last run ended. Of the children of a dynamic supervisor the first 20 are printed.
+    /// kind), the node it runs on if that is another one, how often it was started again, what
+    /// its start waits for, and how its last run ended. Of the children of a dynamic supervisor the first 20 are printed.
     ///
     /// ```text
     /// tree            running     one for one, 2 of 3 run
@@ -120,6 +120,9 @@ fn more(child: &ChildInfo) -> String {
         0 => {}
         1 => parts.push("started again once".into()),
         times => parts.push(format!("started again {times}x")),
+    }
+    if let Some(why) = &child.waits {
+        parts.push(format!("waits: {why}"));
     }
     if let Some(exit) = &child.last_exit {
         // A text of the user's may have several lines.
