@@ -352,6 +352,11 @@ impl Clustered {
         self.cluster.dismiss_hosted().await;
     }
 
+    /// The node is dropped: nobody is to take that for the end of what it hosts by itself.
+    pub(super) fn fall_silent(&self) {
+        self.cluster.hosting.leave();
+    }
+
     pub(super) async fn leave(&self) {
         self.cluster.gossip(Input::Leave);
         if let Some(net) = self.cluster.set_net(None) {

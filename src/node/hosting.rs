@@ -78,6 +78,11 @@ impl Hosting {
         let _ = self.address.set(address);
     }
 
+    /// The node is about to end: nothing starts here, and what ends here does so with it.
+    pub(super) fn leave(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
+    }
+
     /// The version of the figures, and what is free.
     pub(super) fn figures(&self) -> (u64, Capacity) {
         let books = self.books();
@@ -374,7 +379,7 @@ impl Cluster {
     /// Ends the actors hosted by this node, which is leaving. Their homes hear of that, and of no
     /// end that would mean that their work is done.
     pub(super) async fn dismiss_hosted(&self) {
-        self.hosting.leaving.store(true, Ordering::SeqCst);
+        self.hosting.leave();
         let hosted: Vec<_> = {
             let running = self.hosting.running();
             running.values().filter_map(|hosted| hosted.control.clone()).collect()

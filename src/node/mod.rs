@@ -277,6 +277,10 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        #[cfg(feature = "net")]
+        if let Some(clustered) = &self.cluster {
+            clustered.fall_silent();
+        }
         self.engine.stop();
         self.end();
     }

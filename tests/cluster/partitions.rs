@@ -12,7 +12,7 @@ use crate::support::{PATIENCE, all_see, cluster, member, members};
 
 /// A child that does not run on its supervisor's node.
 fn child(on_partition: OnPartition) -> Spec<Puppet> {
-    let demand = Demand::cpu(1.0).without_label("home");
+    let demand = Demand::cpu(0.5).without_label("home");
     Puppet::spec(Make::Plain).needs(demand).anywhere().on_partition(on_partition)
 }
 
@@ -60,7 +60,8 @@ async fn without_a_majority_children_that_wait_are_not_started_again_and_the_oth
     };
     // Three of five are a majority: all are started again.
     nodes.truncate(3);
-    let children = until(&tree, |all| all.iter().all(|c| on(c, &[second, third]))).await;
+    let children =
+        until(&tree, |all| all.len() == 12 && all.iter().all(|c| on(c, &[second, third]))).await;
     let lost: Vec<_> = children.into_iter().filter(|child| child.node == third).collect();
     assert!(lost.iter().any(is_patient) && !lost.iter().all(is_patient), "{lost:?}");
     let first_lost = lost.iter().find(|child| is_patient(child)).unwrap();
