@@ -39,6 +39,7 @@ use crate::mailbox::sync::{AtomicU32, AtomicU64, Ordering, fence};
 use crate::mailbox::{Consumer, PushError, Pushed, Queue};
 use crate::observe::Breed;
 use crate::spawner::Watch;
+use crate::wakes;
 
 pub(crate) enum Signal<M> {
     /// End after the message in hand.
@@ -307,7 +308,7 @@ impl<M: Send + 'static> Cell<M> {
             self.queue.waker()
         });
         if let Some(waker) = waker {
-            waker.wake_by_ref();
+            wakes::wake(waker);
         }
     }
 

@@ -65,6 +65,7 @@ pub mod spawner;
 mod stream;
 mod threads;
 mod timer;
+mod wakes;
 mod watchdog;
 pub mod wire;
 
@@ -89,6 +90,7 @@ pub use send::SendMessage;
 pub use stream::{ReplyStream, SendItem, StreamError, StreamSender, Unsent};
 pub use threads::Run;
 pub use timer::Timer;
+pub use wakes::together;
 pub use watchdog::Stuck;
 pub use wire::{Payload, Protocol, Wire};
 

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use crate::mailbox::sync::{AtomicU8, Ordering, UnsafeCell};
+use crate::wakes::wake;
 
 const CLAIMED: u8 = 1;
 const VALUE: u8 = 2;
@@ -90,7 +91,7 @@ impl<T, X> Slot<T, X> {
     fn wake(&self) {
         // SAFETY: `VALUE` was set while `WAITING` was, so no poll gets at the cell again.
         if let Some(waker) = self.waker.with_mut(|cell| unsafe { (*cell).take() }) {
-            waker.wake();
+            wake(&waker);
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::task::{Context, Poll};
 
+use mobula_actors::together;
+
 use super::{LaneHandler, Origin, Phase, leave::Reason};
 use crate::net::{
     frame::Violation,
@@ -19,12 +21,12 @@ impl LaneHandler {
     pub(super) fn read(&mut self, mut budget: usize, cx: &mut Context<'_>) -> Result<(), Reason> {
         let mut ended = false;
         for lane in Lane::ALL {
-            while !matches!(self.phase, Phase::Joining { .. }) {
-                let Some(io) = self.lanes.slot(lane) else { break };
-                if let Some(incoming) = io.reader.next()? {
-                    self.incoming(lane, incoming)?;
-                    continue;
+            loop {
+                together(|| self.deliver(lane))?;
+                if matches!(self.phase, Phase::Joining { .. }) {
+                    break;
                 }
+                let Some(io) = self.lanes.slot(lane) else { break };
                 if budget == 0 {
                     cx.waker().wake_by_ref();
                     break;
@@ -44,6 +46,17 @@ impl LaneHandler {
             }
         }
         if ended { Err(Reason::Lost) } else { Ok(()) }
+    }
+
+    /// Hands over what was read, until the link is to be joined first.
+    fn deliver(&mut self, lane: Lane) -> Result<(), Reason> {
+        while !matches!(self.phase, Phase::Joining { .. })
+            && let Some(io) = self.lanes.slot(lane)
+            && let Some(incoming) = io.reader.next()?
+        {
+            self.incoming(lane, incoming)?;
+        }
+        Ok(())
     }
 
     pub(super) fn incoming(&mut self, lane: Lane, incoming: Incoming) -> Result<(), Reason> {
