@@ -267,9 +267,8 @@ impl<M: Protocol> Inbound for Exported<M> {
         let Inbox { from, head, payloads, deadline, credit } = inbox;
         let message = decode_for::<M>(Some(self.0.id()), carrier, from, head, payloads)
             .map_err(|text| Why::Incompatible(format!("{}: {text}", M::NAME)))?;
-        let latest = now() + DEADLINE_MAX;
-        let deadline_ms =
-            deadline.map_or(0, |deadline| self.0.engine().deadline_ms(deadline.min(latest)));
+        let deadline_ms = deadline
+            .map_or(0, |deadline| self.0.engine().deadline_ms(deadline.min(now() + DEADLINE_MAX)));
         let envelope = Envelope { message, deadline_ms, credit };
         self.0.push_beyond(envelope, extra).map_err(|(envelope, why)| {
             self.0.discard(envelope, if why == Why::Full { || Why::Full } else { || Why::Stopped });

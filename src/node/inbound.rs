@@ -95,7 +95,7 @@ impl Inbound for Door {
 
 impl Cluster {
     /// Puts a message into its actor's mailbox. `None` if it is malformed.
-    fn deliver(&self, from: NodeId, link: &Link, message: Message) -> Option<()> {
+    fn deliver(self: &Arc<Self>, from: NodeId, link: &Link, message: Message) -> Option<()> {
         let (head, behind) = frames::split::<MessageHead>(&message.head)?;
         if head.calls.len() > REPLIES_PER_MESSAGE_MAX {
             return None;
@@ -116,7 +116,7 @@ impl Cluster {
             self.give_no_place(from, head.actor);
             return Some(());
         }
-        let carrier: Arc<dyn Carrier> = self.arc()?;
+        let carrier: Arc<dyn Carrier> = self.clone();
         let control = inbound.control();
         if let Err(violation) = plausible(head.actor, head.epoch, control.epoch()) {
             self.accuse(from, &violation);
