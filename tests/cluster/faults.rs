@@ -131,7 +131,13 @@ impl Load {
     async fn finish(self) -> Ends {
         self.task.abort();
         let ends = *self.ends.borrow();
-        let noted = notes(&self.to).await;
+        let noted = loop {
+            match self.to.call(Msg::Notes).within(PATIENCE).await {
+                // A reset that was ordered takes effect a moment later, and this answer with it.
+                Err(CallError::Unknown(Lost::Disconnected)) => {}
+                noted => break noted.unwrap(),
+            }
+        };
         let (calls, casts): (Vec<u64>, Vec<u64>) = noted.into_iter().partition(|n| *n > CALLS);
         assert!(casts.is_sorted_by(|a, b| a < b), "a cast came twice or out of order");
         assert!(calls.is_sorted_by(|a, b| a < b), "a call came twice or out of order");
