@@ -178,22 +178,26 @@ impl Drop for OwnAlarm {
 /// What a thread knows of the actor that has its turn.
 struct Turn {
     alarm: Cell<Option<Arc<Alarm>>>,
-    state: Cell<State>,
+    /// False if no actor has its turn.
+    is_taken: Cell<bool>,
+    /// By when the actor wanted an alarm, if it had none.
     wanted: Cell<Option<Moment>>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// No actor has its turn.
-    Idle,
-    Turn,
-    /// A wait wanted an alarm, and the actor had none.
-    Wanted,
+impl Turn {
+    /// A turn within another, of an actor that begins inside its spawner's, leaves that as it was.
+    #[inline]
+    fn swap(
+        &self,
+        (alarm, is_taken, wanted): (Option<Arc<Alarm>>, bool, Option<Moment>),
+    ) -> (Option<Arc<Alarm>>, bool, Option<Moment>) {
+        (self.alarm.replace(alarm), self.is_taken.replace(is_taken), self.wanted.replace(wanted))
+    }
 }
 
 thread_local! {
     static TURN: Turn = const {
-        Turn { alarm: Cell::new(None), state: Cell::new(State::Idle), wanted: Cell::new(None) }
+        Turn { alarm: Cell::new(None), is_taken: Cell::new(false), wanted: Cell::new(None) }
     };
 }
 
@@ -206,26 +210,22 @@ pub(crate) fn in_turn<R>(
     cx: &mut TaskContext<'_>,
     poll: impl FnOnce(&mut TaskContext<'_>) -> R,
 ) -> R {
-    let begin = |turn: &Turn| (turn.alarm.replace(own.0.take()), turn.state.replace(State::Turn));
     // Fails only while the thread ends.
-    let Ok((outer, state)) = TURN.try_with(begin) else { return poll(cx) };
+    let begin = |turn: &Turn| turn.swap((own.0.take(), true, None));
+    let Ok(outer) = TURN.try_with(begin) else { return poll(cx) };
     let polled = poll(cx);
-    let end = |turn: &Turn| (turn.alarm.replace(outer), turn.state.replace(state));
-    if let Ok((alarm, state)) = TURN.try_with(end) {
+    if let Ok((alarm, _, wanted)) = TURN.try_with(|turn| turn.swap(outer)) {
         own.0 = alarm;
-        if state == State::Wanted {
-            first_set(own, list, cx);
+        if let Some(at) = wanted {
+            first_set(own, list, cx, at);
         }
     }
     polled
 }
 
 #[cold]
-fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &TaskContext<'_>) {
-    let wanted = TURN.try_with(|turn| turn.wanted.take());
-    if let Ok(Some(at)) = wanted {
-        own.0.get_or_insert_with(|| Arc::new(Alarm::new(cx.waker(), list))).set(at);
-    }
+fn first_set(own: &mut OwnAlarm, list: &Arc<Alarms>, cx: &TaskContext<'_>, at: Moment) {
+    own.0.get_or_insert_with(|| Arc::new(Alarm::new(cx.waker(), list))).set(at);
 }
 
 /// Wakes the actor whose turn it is by `at`.
@@ -262,10 +262,9 @@ fn in_this_turn(at: Moment, act: impl FnOnce(&Arc<Alarm>) -> bool) -> bool {
 /// Too late for this wait; there is one for the next.
 #[cold]
 fn want(turn: &Turn, at: Moment) -> bool {
-    if turn.state.get() != State::Idle {
-        let sooner = turn.wanted.take().filter(|_| turn.state.get() == State::Wanted);
-        turn.wanted.set(Some(sooner.map_or(at, |other| other.min(at))));
-        turn.state.set(State::Wanted);
+    if turn.is_taken.get() {
+        let sooner = turn.wanted.get().map_or(at, |other| other.min(at));
+        turn.wanted.set(Some(sooner));
     }
     false
 }

@@ -116,7 +116,8 @@ impl Engine {
         Self(Arc::new(Shared { runtime, alarms, scheduler, core, breeds: Breeds::default() }))
     }
 
-    /// Starts an actor on this node and waits until it is alive.
+    /// Starts an actor on this node and waits until it is alive. Awaited on a thread of the runtime of
+    /// the actors, its `start` runs there until it first waits, as if it were awaited itself.
     ///
     /// # Errors
     /// [`SpawnError`]; nothing is left behind.

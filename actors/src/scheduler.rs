@@ -18,7 +18,8 @@
 //! ```
 //!
 //! Invariants:
-//! - **SC-1** An actor that is woken is polled after that, by one worker at a time.
+//! - **SC-1** An actor that is woken is polled after that, by one worker at a time. The first poll is
+//!   its spawner's, where that is on a thread of the same runtime.
 //! - **SC-2** While ready actors wait that no awake worker is about to poll, no worker sleeps.
 //! - **SC-3** Ready actors are polled in turn: one that yields goes to the end of the line, and after
 //!   32 polls of actors that woke each other the line comes first.
@@ -43,7 +44,7 @@ use self::idle::Idle;
 use self::line::Line;
 use self::relief::Relief;
 use self::turns::Turns;
-use self::worker::{Worker, put_here};
+use self::worker::{Worker, begin_here, put_here};
 use crate::engine::Core;
 use crate::inspect::Actors;
 use crate::mailbox::sync::{AtomicBool, AtomicUsize, Ordering};
@@ -102,7 +103,9 @@ impl Scheduler {
         };
         let (ready, task) = Builder::new().spawn(|()| life, WithInfo(schedule));
         task.detach();
-        self.schedule(ready, false);
+        if let Some(ready) = begin_here(self, ready) {
+            self.schedule(ready, false);
+        }
     }
 
     /// The workers end. Nobody is left whom they could poll.

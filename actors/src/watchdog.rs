@@ -105,27 +105,65 @@ pub(crate) async fn watched<T>(
 }
 
 /// Ends the turn also when the poll panics.
-struct Turn<'a>(&'a Arc<Watchdog>);
+struct Turn<'a> {
+    dog: &'a Arc<Watchdog>,
+    /// Whose turn goes on afterwards: a new actor begins inside its spawner's.
+    outer: Option<Sitter>,
+}
+
+#[derive(Clone, Copy)]
+struct Sitter {
+    actor: ActorId,
+    kind: usize,
+}
 
 impl<'a> Turn<'a> {
     fn begin(dog: &'a Arc<Watchdog>, actor: ActorId, kind: usize) -> Self {
-        dog.at_seat(|seat| {
-            seat.origin.store(actor.origin, Ordering::Relaxed);
-            seat.number.store(actor.number, Ordering::Relaxed);
-            seat.kind.store(kind, Ordering::Relaxed);
-            seat.count();
+        let outer = dog.at_seat(|seat| {
+            let outer = seat.sitter();
+            seat.sit_down(Sitter { actor, kind });
+            outer
         });
-        Self(dog)
+        Self { dog, outer }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.at_seat(Seat::count);
+        let outer = self.outer.take();
+        self.dog.at_seat(|seat| {
+            seat.count();
+            if let Some(outer) = outer {
+                seat.sit_down(outer);
+            }
+        });
     }
 }
 
 impl Seat {
+    /// Who has the turn, read by its own thread.
+    fn sitter(&self) -> Option<Sitter> {
+        let within = self.turns.load(Ordering::Relaxed) % 2 == 1;
+        within.then(|| Sitter {
+            actor: ActorId {
+                origin: self.origin.load(Ordering::Relaxed),
+                number: self.number.load(Ordering::Relaxed),
+            },
+            kind: self.kind.load(Ordering::Relaxed),
+        })
+    }
+
+    /// Begins a turn; one that was under way is over.
+    fn sit_down(&self, Sitter { actor, kind }: Sitter) {
+        self.origin.store(actor.origin, Ordering::Relaxed);
+        self.number.store(actor.number, Ordering::Relaxed);
+        self.kind.store(kind, Ordering::Relaxed);
+        if self.turns.load(Ordering::Relaxed) % 2 == 1 {
+            self.count();
+        }
+        self.count();
+    }
+
     /// Only its own thread writes to a seat.
     fn count(&self) {
         let turns = self.turns.load(Ordering::Relaxed);
@@ -134,7 +172,7 @@ impl Seat {
 }
 
 impl Watchdog {
-    fn at_seat(self: &Arc<Self>, act: impl FnOnce(&Seat)) {
+    fn at_seat<R>(self: &Arc<Self>, act: impl FnOnce(&Seat) -> R) -> R {
         SEATS.with_borrow_mut(|seats| {
             let mine = Arc::as_ptr(self);
             let seat = seats.iter().position(|(dog, _)| Weak::as_ptr(dog) == mine);
@@ -143,8 +181,8 @@ impl Watchdog {
                 seats.push((Arc::downgrade(self), self.new_seat()));
                 seats.len() - 1
             });
-            act(&seats[place].1);
-        });
+            act(&seats[place].1)
+        })
     }
 
     fn new_seat(&self) -> Arc<Seat> {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use mobula_actors::spawner::{IntoSeed, Notice, Order, Request, Spawner, Watch, start_here};
 use mobula_actors::{Actor, Context, Engine, Exit, Fault, Settings, SpawnError};
+use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
 /// Counts its starts, which take for ever, or fail.
@@ -72,16 +73,17 @@ async fn has_gone(gone: oneshot::Receiver<()>) {
 
 #[tokio::test]
 async fn a_start_that_is_dropped_before_it_began_never_begins() {
-    let engine = engine();
+    // Nobody drives its runtime yet.
+    let elsewhere = Builder::new_current_thread().enable_all().build().unwrap();
+    let engine = Engine::new(1, elsewhere.handle().clone());
     let (request, begun, gone) = request(&engine, false);
     {
         let mut start = pin!(start_here(&engine, &request));
-        // The task of the run has not had its turn yet.
         let pending = poll_fn(|cx| Poll::Ready(start.as_mut().poll(cx).is_pending())).await;
         assert!(pending);
     }
     drop(request);
-    has_gone(gone).await;
+    std::thread::spawn(move || elsewhere.block_on(has_gone(gone))).join().unwrap();
     assert_eq!(begun.load(Ordering::SeqCst), 0);
 }
 

@@ -9,6 +9,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use async_task::Runnable;
+use tokio::runtime::Handle;
 use tokio::task::coop::has_budget_remaining;
 use tokio::task::yield_now;
 
@@ -74,6 +75,26 @@ pub(super) fn put_here(scheduler: &Scheduler, ready: Runnable, yields: bool) -> 
         line.push_back(displaced);
         scheduler.wake_another();
     }
+    None
+}
+
+thread_local! {
+    /// An actor begins on this thread, inside the turn of its spawner.
+    static BEGINS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Polls a new actor for the first time, where this is a thread of the runtime: its spawner waits for
+/// that, and nobody has to be woken for it. Gives it back elsewhere, and inside another such poll, so
+/// that a family of any depth needs one level of the stack.
+#[inline]
+pub(super) fn begin_here(scheduler: &Scheduler, ready: Runnable) -> Option<Runnable> {
+    let is_here = Handle::try_current().is_ok_and(|here| here.id() == scheduler.runtime.id());
+    if !is_here || BEGINS.try_with(|begins| begins.replace(true)).unwrap_or(true) {
+        return Some(ready);
+    }
+    run(ready);
+    // Fails only while the thread ends.
+    let _ = BEGINS.try_with(|begins| begins.set(false));
     None
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mobula_actors::{Actor, ActorRef, Down, Engine, Exit, Fault, SpawnError, Why};
-use tokio::runtime::Handle;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::mpsc;
 
 use crate::puppet::{Event, Events, Msg, Puppet, Script, busy, down, engine, next, puppet, soon};
@@ -227,15 +227,17 @@ async fn a_start_that_takes_too_long_is_killed() {
 #[tokio::test]
 async fn an_actor_whose_spawn_is_dropped_before_it_ran_does_not_live() {
     let (script, mut events) = Script::new();
-    let engine = engine();
+    // Nobody drives its runtime yet.
+    let elsewhere = Builder::new_current_thread().enable_all().build().unwrap();
+    let engine = Engine::new(1, elsewhere.handle().clone());
     {
         let mut spawning = std::pin::pin!(engine.spawn(Puppet::spec(script)));
         let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-        // The actor's task has not been polled yet: this runtime has one thread, which is here.
         assert!(std::future::Future::poll(spawning.as_mut(), &mut cx).is_pending());
     }
     // The script's senders are gone once the actor is, without its having started.
-    assert_eq!(soon(events.recv()).await, None);
+    let heard = std::thread::spawn(move || elsewhere.block_on(soon(events.recv())));
+    assert_eq!(heard.join().unwrap(), None);
 }
 
 #[tokio::test]
@@ -248,7 +250,7 @@ async fn an_engine_that_stops_starts_no_more() {
 
 #[test]
 fn an_actor_ends_with_its_runtime() {
-    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    let mut builder = Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).enable_all().build().unwrap();
     let engine = Engine::new(1, runtime.handle().clone());
     let (target, mut events) = runtime.block_on(puppet(&engine, 4));

@@ -4,6 +4,7 @@
 mod attached;
 mod bad_input;
 mod batches;
+mod births;
 mod calls;
 mod checkpoints;
 mod exits;

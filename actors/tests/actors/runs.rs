@@ -9,6 +9,7 @@ use std::time::Duration;
 use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Child, IntoSeed, Notice, Order, Request, Spawner, Watch};
 use mobula_actors::{Actor, ActorRef, CallError, Engine, Exit, Fault, OnRestart, SpawnError, Why};
+use tokio::runtime::Builder;
 use tokio::sync::mpsc;
 
 use crate::puppet::{Ear, Event, Events, Msg, Puppet, Script, busy, down, engine, next, soon};
@@ -123,15 +124,23 @@ async fn a_failed_start_is_told_to_the_spawner_and_not_to_the_supervisor() {
 // K-5
 #[tokio::test]
 async fn a_start_that_is_dropped_leaves_nothing_running() {
-    let (engine, (ear, mut notices)) = (engine(), Ear::new());
+    // Nobody drives its runtime yet.
+    let elsewhere = Builder::new_current_thread().enable_all().build().unwrap();
+    let engine = Engine::new(1, elsewhere.handle().clone());
+    let (ear, mut notices) = Ear::new();
     let (script, mut events) = Script::new();
     let starting = engine.start(request(&engine, script, ear));
     {
         let mut starting = pin!(starting);
         assert!(starting.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())).is_pending());
     }
-    assert_eq!(soon(events.recv()).await, None);
-    assert!(soon(notices.recv()).await.is_none());
+    let heard = std::thread::spawn(move || {
+        elsewhere.block_on(async {
+            assert_eq!(soon(events.recv()).await, None);
+            assert!(soon(notices.recv()).await.is_none());
+        });
+    });
+    heard.join().unwrap();
 }
 
 // K-5

@@ -1,13 +1,14 @@
 //! Ours: default mailbox, `send().await`, default deadlines armed.
 
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use mobula_actors::{Actor, ActorRef, Call, Context, Engine, Fault as Failed, Reply};
 use mobula_supervision::{Strategy, Supervisor, Tree, supervise};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 
-use crate::side::{Answer, Fault, Outcome, Side, closed_ring};
+use crate::side::{Answer, Fault, Outcome, Side, closed_ring, two_workers};
 
 pub(crate) struct Mobula;
 
@@ -141,11 +142,45 @@ fn engine() -> Engine {
     ENGINE.get_or_init(|| Engine::new(1, tokio::runtime::Handle::current())).clone()
 }
 
+type Work = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Who carries a bench out: an actor, as it is a process in Erlang and a task with bare tokio.
+struct Main;
+
+impl Actor for Main {
+    type Args = ();
+    type Msg = Work;
+
+    async fn start((): (), _: &mut Context<Self>) -> Result<Self, Failed> {
+        Ok(Self)
+    }
+
+    async fn handle(&mut self, work: Work, _: &mut Context<Self>) -> Result<(), Failed> {
+        work.await;
+        Ok(())
+    }
+}
+
 impl Side for Mobula {
     type Counter = ActorRef<Msg>;
     type Answer = Answer<Call<Msg, u64>>;
     type Ring = (ActorRef<Msg>, Arc<Notify>);
     type Supervised = Supervised;
+
+    fn run<T: Send + 'static>(
+        main: impl Future<Output = Outcome<T>> + Send + 'static,
+    ) -> Outcome<T> {
+        two_workers()?.block_on(async {
+            let (told, outcome) = oneshot::channel();
+            let work: Work = Box::pin(async move {
+                // Who waits for it does so until it is there.
+                let _ = told.send(main.await);
+            });
+            let carrier = engine().spawn(Main::spec(())).await?;
+            carrier.cast(work).map_err(|refused| refused.why)?;
+            outcome.await?
+        })
+    }
 
     async fn counter() -> Outcome<Self::Counter> {
         Ok(engine().spawn(Counter::spec(0)).await?)
