@@ -131,19 +131,26 @@ impl Load {
     async fn finish(self) -> Ends {
         self.task.abort();
         let ends = *self.ends.borrow();
-        let noted = loop {
-            match self.to.call(Msg::Notes).within(PATIENCE).await {
-                // A reset that was ordered takes effect a moment later, and this answer with it.
-                Err(CallError::Unknown(Lost::Disconnected)) => {}
-                noted => break noted.unwrap(),
-            }
-        };
+        let noted = self.noted().await;
         let (calls, casts): (Vec<u64>, Vec<u64>) = noted.into_iter().partition(|n| *n > CALLS);
         assert!(casts.is_sorted_by(|a, b| a < b), "a cast came twice or out of order");
         assert!(calls.is_sorted_by(|a, b| a < b), "a call came twice or out of order");
         assert!(calls.len() as u64 >= ends.answered, "an answer without its call");
         assert!(ends.late < AT_ONCE, "a call ended {:?} after its deadline", ends.late);
         ends
+    }
+
+    /// What has come, asked for again while resets take the answer along: one that was ordered
+    /// comes through a moment later, and a call that is under way then may have run.
+    async fn noted(&self) -> Vec<u64> {
+        let until = Instant::now() + CONVERGED;
+        loop {
+            match self.to.call(Msg::Notes).within(PATIENCE).await {
+                Err(CallError::Unknown(Lost::Disconnected)) if Instant::now() < until => {}
+                Err(why) => panic!("no answer within {CONVERGED:?} of the last reset: {why}"),
+                Ok(noted) => break noted,
+            }
+        }
     }
 }
 
