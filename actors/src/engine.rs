@@ -57,6 +57,8 @@ pub(crate) struct Core {
     next: AtomicU64,
     born: (Instant, Moment),
     tables: Mutex<Tables>,
+    /// How often the export table has changed.
+    exports_changes: AtomicU64,
     pub(crate) actors: Table,
     pub(crate) trail: Trail,
     groups: Mutex<Groups>,
@@ -94,6 +96,7 @@ impl Engine {
             next: AtomicU64::new(1),
             born: (now(), Moment::now()),
             tables: Mutex::default(),
+            exports_changes: AtomicU64::new(0),
             actors: Table::default(),
             trail: Trail::default(),
             groups: Mutex::default(),
@@ -242,6 +245,7 @@ impl Engine {
             return;
         }
         let before = tables.exports.insert(cell.id(), Export { inbound, movable });
+        self.exports_change();
         drop(tables);
         drop(before);
         // One that ended while it was being listed must not stay there.
@@ -254,7 +258,9 @@ impl Engine {
     pub fn export_as<M: Protocol>(&self, id: ActorId, reference: &ActorRef<M>) {
         if let Route::Here(cell) = &reference.0 {
             let inbound: Arc<dyn Inbound> = Arc::new(Exported(cell.clone()));
-            self.tables().exports.insert(id, Export { inbound, movable: false });
+            let mut tables = self.tables();
+            tables.exports.insert(id, Export { inbound, movable: false });
+            self.exports_change();
         }
     }
 
@@ -268,6 +274,7 @@ impl Engine {
         let listed = tables.exports.get(&actor).is_some_and(is_it);
         // The entry may own the last reference to the cell: it is dropped outside the lock.
         let entry = if listed { tables.exports.remove(&actor) } else { None };
+        self.exports_change();
         drop(tables);
         drop(entry);
     }
@@ -276,6 +283,19 @@ impl Engine {
     #[must_use]
     pub fn exported(&self, actor: ActorId) -> Option<Arc<dyn Inbound>> {
         self.tables().exports.get(&actor).map(|export| export.inbound.clone())
+    }
+
+    /// How often the export table has changed: what was found in it stays true as long as this,
+    /// read before, stays the same.
+    #[must_use]
+    #[inline]
+    pub fn exports_changes(&self) -> u64 {
+        self.0.core.exports_changes.load(Ordering::Acquire)
+    }
+
+    /// The export table has changed; its lock is still held.
+    fn exports_change(&self) {
+        self.0.core.exports_changes.fetch_add(1, Ordering::Release);
     }
 
     pub(crate) fn is_movable(&self, actor: ActorId) -> bool {
@@ -337,6 +357,7 @@ impl Engine {
         let (exports, names) = {
             let mut tables = self.tables();
             tables.stopping = true;
+            self.exports_change();
             (std::mem::take(&mut tables.exports), std::mem::take(&mut tables.names))
         };
         drop((exports, names));

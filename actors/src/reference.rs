@@ -10,6 +10,7 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, SeqAccess, Visitor};
@@ -54,6 +55,8 @@ pub(crate) struct Remote<M> {
     pub(crate) address: Address,
     pub(crate) carrier: Arc<dyn Carrier>,
     engine: crate::engine::Engine,
+    /// What `Engine::exports_changes` said when the actor was not on this node.
+    absent_at: AtomicU64,
     pub(crate) encode: fn(&Arc<dyn Carrier>, &M) -> Result<Outgoing, Why>,
 }
 
@@ -213,6 +216,7 @@ impl<M: Protocol> ActorRef<M> {
             address,
             carrier,
             engine,
+            absent_at: AtomicU64::new(u64::MAX),
             encode: encode_message::<M>,
         })))
     }
@@ -235,7 +239,14 @@ impl<M: Protocol> ActorRef<M> {
 
 impl<M: Send + 'static> Remote<M> {
     fn here(&self) -> Option<Arc<Cell<M>>> {
-        let inbound = self.engine.exported(self.address.actor)?;
+        let at = self.engine.exports_changes();
+        if self.absent_at.load(Ordering::Relaxed) == at {
+            return None;
+        }
+        let Some(inbound) = self.engine.exported(self.address.actor) else {
+            self.absent_at.store(at, Ordering::Relaxed);
+            return None;
+        };
         inbound.as_any().downcast_ref::<Exported<M>>().map(|exported| exported.0.clone())
     }
 

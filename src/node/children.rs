@@ -22,6 +22,7 @@ use super::authority::Violation;
 use super::cluster::Cluster;
 use super::routes::Route;
 use super::service::NodeMsg;
+use super::ways::Changes;
 
 /// Nodes that wait to hear where one child is; beyond it they ask again later.
 pub const WAITING_MAX: usize = 1_024;
@@ -38,7 +39,10 @@ pub(super) enum Located {
 }
 
 #[derive(Default)]
-pub(super) struct Children(Mutex<HashMap<ActorId, Child>>);
+pub(super) struct Children {
+    table: Mutex<HashMap<ActorId, Child>>,
+    changes: Arc<Changes>,
+}
 
 struct Child {
     epoch: Epoch,
@@ -121,6 +125,10 @@ fn answer(waiting: Vec<Waiting>, located: Located) {
 }
 
 impl Children {
+    pub(super) fn new(changes: Arc<Changes>) -> Self {
+        Self { changes, ..Self::default() }
+    }
+
     /// A run of a child has been ordered.
     ///
     /// # Errors
@@ -219,7 +227,7 @@ impl Children {
 
     /// Where a child is; `None` if it is not a child of this node.
     pub(super) fn find(&self, actor: ActorId) -> Option<Result<(NodeId, Epoch), Why>> {
-        let children = self.children();
+        let children = self.table();
         let child = children.get(&actor)?;
         Some(child.node.map(|node| (node, child.epoch)).ok_or(Why::NoRoute))
     }
@@ -309,8 +317,15 @@ impl Children {
         there.map(|(actor, child)| (*actor, child.epoch)).collect()
     }
 
+    /// For whoever may change something.
     fn children(&self) -> MutexGuard<'_, HashMap<ActorId, Child>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        let children = self.table();
+        self.changes.note();
+        children
+    }
+
+    fn table(&self) -> MutexGuard<'_, HashMap<ActorId, Child>> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

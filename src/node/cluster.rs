@@ -3,11 +3,11 @@
 //! Messages leave through `outbound` and come in through `inbound`. Each table here has a room-mate
 //! that owns its rules: `calls`, `credit`, `routes`, `children`, `hosting`, `watches`, `watched`,
 //! `directory`, `registrar`, `shapes`,
-//! `gathering`, `membership`.
+//! `gathering`, `membership`, `ways`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockWriteGuard, Weak};
 
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, Carrier};
@@ -29,11 +29,12 @@ use super::hosting::Hosting;
 use super::membership::Membership;
 use super::registrar::Registrar;
 use super::revoking::Revoking;
-use super::routes::Routes;
+use super::routes::{Route, Routes};
 use super::service::NodeMsg;
 use super::shapes::Shapes;
 use super::watched::Watched;
 use super::watches::Watches;
+use super::ways::{Changes, Ways};
 use crate::net::{self, Lane, Link, Message, Net};
 
 /// Actors that a node looks for at the same time.
@@ -65,6 +66,8 @@ pub(super) struct Cluster {
     /// Actors whose home is being asked where they are.
     locating: Mutex<BTreeSet<ActorId>>,
     pub(super) children: Children,
+    pub(super) ways: Ways,
+    changes: Arc<Changes>,
     pub(super) hosting: Hosting,
     pub(super) watches: Watches,
     pub(super) watched: Watched,
@@ -108,6 +111,7 @@ impl Cluster {
     pub(super) fn new(parts: Foundation) -> Arc<Self> {
         let Foundation { id, engine, system, kinds, hosting, membership, message_bytes_max } =
             parts;
+        let changes = Arc::<Changes>::default();
         let cluster = Arc::new_cyclic(|me: &Weak<Self>| Self {
             me: me.clone(),
             id,
@@ -124,7 +128,9 @@ impl Cluster {
             granting: Arc::default(),
             routes: Mutex::default(),
             locating: Mutex::default(),
-            children: Children::default(),
+            children: Children::new(changes.clone()),
+            ways: Ways::new(changes.clone()),
+            changes,
             hosting,
             watches: Watches::default(),
             watched: Watched::default(),
@@ -186,7 +192,7 @@ impl Cluster {
     }
 
     pub(super) fn add_link(&self, node: NodeId, link: Link) {
-        self.links.write().unwrap_or_else(PoisonError::into_inner).insert(node, link);
+        self.links_to_change().insert(node, link);
     }
 
     /// The nodes that are connected.
@@ -195,7 +201,21 @@ impl Cluster {
     }
 
     pub(super) fn remove_link(&self, node: NodeId) {
-        self.links.write().unwrap_or_else(PoisonError::into_inner).remove(&node);
+        self.links_to_change().remove(&node);
+        self.ways.forget();
+    }
+
+    fn links_to_change(&self) -> RwLockWriteGuard<'_, Table<NodeId, Link>> {
+        let links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        self.changes.note();
+        links
+    }
+
+    /// Both credit lines with `node` are over.
+    pub(super) fn end_credit(&self, node: NodeId) {
+        self.spending.end(node);
+        self.changes.note();
+        self.granting.end(node);
     }
 
     pub(super) fn dial(&self, key: PeerKey, address: &str) -> Result<(), net::NetError> {
@@ -221,9 +241,16 @@ impl Cluster {
         self.locating.lock().unwrap_or_else(PoisonError::into_inner).remove(&actor);
     }
 
+    pub(super) fn route(&self, actor: ActorId) -> Option<Route> {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(actor)
+    }
+
+    /// For whoever may change something.
     pub(super) fn routes(&self) -> MutexGuard<'_, Routes> {
         // Nothing that can panic runs under this lock.
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
+        self.changes.note();
+        routes
     }
 
     pub(super) fn return_credit(&self, line: u32) {

@@ -46,8 +46,7 @@ impl Inbound for Door {
         }
         cluster.revoking.disconnected(node);
         cluster.calls.disconnected(node);
-        cluster.spending.end(node);
-        cluster.granting.end(node);
+        cluster.end_credit(node);
         cluster.shapes.end(node);
         cluster.gossip(Input::ConnectionClosed { key: node.key, bye });
         cluster.changed.notify_waiters();

@@ -302,8 +302,7 @@ impl Cluster {
             }
         });
         self.routes().node_is_gone(node);
-        self.spending.end(node);
-        self.granting.end(node);
+        self.end_credit(node);
         self.shapes.end(node);
         self.calls.disconnected(node);
         self.watched_node_is_dead(node);

@@ -81,6 +81,8 @@ mod shapes;
 mod watched;
 #[cfg(feature = "net")]
 mod watches;
+#[cfg(feature = "net")]
+mod ways;
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};

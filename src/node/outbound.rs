@@ -12,11 +12,11 @@ use mobula_actors::wire::{CallId, Outgoing};
 use mobula_actors::{CallError, Engine, Exit, Lost, Why};
 
 use super::cluster::Cluster;
-use super::credit::Purse;
 use super::frames::{self, HANDED, HandedHead, MESSAGE, MessageHead, Parts, REPLY, ReplyHead};
 use super::hosting::end;
 use super::routes::Route;
 use super::service::NodeMsg;
+use super::ways::Way;
 use crate::net::{self, Lane, Message};
 
 /// How often a send that waits looks again by itself, whatever it waits for.
@@ -145,7 +145,7 @@ impl Cluster {
             // Nobody knows better. A child that its home does not know has ended.
             return if to.node == self.id { Ok((to.node, to.epoch)) } else { Err(Why::Stopped) };
         }
-        match self.routes().get(to.actor) {
+        match self.route(to.actor) {
             Some(Route::At(node, epoch)) => Ok((node, epoch)),
             Some(Route::Ended(_)) => Err(Why::Stopped),
             Some(Route::Unknown) => Err(Why::NoRoute),
@@ -172,24 +172,21 @@ impl Cluster {
         mut outgoing: Outgoing,
         deadline: Option<Instant>,
     ) -> Result<(), (Outgoing, Why)> {
-        let (node, epoch) = match self.find(to) {
-            Ok(found) => found,
-            Err(why) => return Err((outgoing, why)),
+        let way = match self.ways.get(to, Way::is_open, || self.way(to)) {
+            Ok(way) => way,
+            Err(Off::Here) => return self.push_here(to.actor, outgoing, deadline),
+            Err(Off::Not(why)) => return Err((outgoing, why)),
         };
-        if node == self.id {
-            return self.push_here(to.actor, outgoing, deadline);
-        }
+        let Way { node, epoch, link, purse } = &*way;
         let parts = Parts::of(&outgoing);
         if lane == Lane::Call && parts.bytes() > self.message_bytes_max {
             let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
             return Err((outgoing, Why::TooLarge { bytes, max }));
         }
-        let Some(link) = self.link(node) else { return Err((outgoing, self.unlinked(node))) };
-        let purse = match self.spend(node, to.actor) {
-            Ok(purse) => purse,
-            Err(why) => return Err((outgoing, why)),
-        };
-        let number = match self.introduce(&link, lane, outgoing.schema, purse.as_deref()) {
+        if purse.as_ref().is_some_and(|purse| !purse.spend()) {
+            return Err((outgoing, Why::NoCredit));
+        }
+        let number = match self.introduce(link, lane, outgoing.schema, purse.as_deref()) {
             Ok(number) => number,
             Err(why) => {
                 if let Some(purse) = purse {
@@ -200,19 +197,19 @@ impl Cluster {
         };
         // A call is entered as sent before it is, so that its answer finds it.
         for call in outgoing.calls.iter().filter(|call| call.origin == self.id) {
-            self.calls.sent(call.number, node);
+            self.calls.sent(call.number, *node);
         }
         let rest_us = deadline.map(|deadline| {
             let rest = deadline.saturating_duration_since(Instant::now()).as_micros();
             u64::try_from(rest).unwrap_or(u64::MAX)
         });
-        let head = MessageHead::new(to.actor, epoch, rest_us, self.id, &outgoing.calls, parts);
+        let head = MessageHead::new(to.actor, *epoch, rest_us, self.id, &outgoing.calls, parts);
         let mut frame = frames::frame(MESSAGE, &head, &mut outgoing);
         frame.target = number;
         match link.push(lane, frame) {
             Ok(()) => {
                 outgoing.sent();
-                self.handed_on(&outgoing.calls, node);
+                self.handed_on(&outgoing.calls, *node);
                 Ok(())
             }
             Err(refused) => {
@@ -234,13 +231,19 @@ impl Cluster {
         }
     }
 
-    /// The node's own actors answer at once and are asked little: they need no credit.
-    fn spend(&self, node: NodeId, actor: ActorId) -> Result<Option<Arc<Purse>>, Why> {
-        if actor.number == 0 {
-            return Ok(None);
+    /// Finds what [`Ways`](super::ways::Ways) remembers.
+    fn way(&self, to: &Address) -> Result<Way, Off> {
+        let (node, epoch) = self.find(to).map_err(Off::Not)?;
+        if node == self.id {
+            return Err(Off::Here);
         }
-        let purse = self.spending.purse(node, actor).ok_or(Why::NoCredit)?;
-        if purse.spend() { Ok(Some(purse)) } else { Err(Why::NoCredit) }
+        let link = self.link(node).ok_or_else(|| Off::Not(self.unlinked(node)))?;
+        // The node's own actors answer at once and are asked little: they need no credit.
+        let purse = match to.actor.number {
+            0 => None,
+            _ => Some(self.spending.purse(node, to.actor).ok_or(Off::Not(Why::NoCredit))?),
+        };
+        Ok(Way { node, epoch, link, purse })
     }
 
     /// An actor that was elsewhere when its message was encoded has come here.
@@ -344,6 +347,13 @@ impl Cluster {
             cluster.backlog.leave(node);
         });
     }
+}
+
+/// Why there is no way to another node.
+enum Off {
+    /// The actor is on this one.
+    Here,
+    Not(Why),
 }
 
 /// Large things that nodes tell each other name their place and need no order.
