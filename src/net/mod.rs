@@ -140,6 +140,12 @@ pub trait Inbound: Send + Sync + 'static {
 
     /// A message came, in order for each lane.
     fn message(&self, from: NodeId, link: &Link, message: Message);
+
+    /// All that one read brought, for whoever makes more of that than of each by itself. What is
+    /// not taken from `messages` is dropped.
+    fn messages(&self, from: NodeId, link: &Link, messages: &mut dyn Iterator<Item = Message>) {
+        messages.for_each(|message| self.message(from, link, message));
+    }
 }
 
 /// How a dial failed.

@@ -9,10 +9,10 @@
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-use mobula_actors::Why;
-use mobula_actors::carrier::{Carrier, Inbox};
+use mobula_actors::carrier::{Carrier, Inbound as Exported, Inbox};
 use mobula_actors::id::{ActorId, NodeId, PeerKey};
 use mobula_actors::wire::REPLIES_PER_MESSAGE_MAX;
+use mobula_actors::{Control, Engine, Why};
 
 use super::asked::denied;
 use super::authority::{Violation, plausible};
@@ -62,45 +62,93 @@ impl Inbound for Door {
     }
 
     fn message(&self, from: NodeId, link: &Link, message: Message) {
+        self.messages(from, link, &mut std::iter::once(message));
+    }
+
+    fn messages(&self, from: NodeId, link: &Link, messages: &mut dyn Iterator<Item = Message>) {
         let Some(cluster) = self.0.upgrade() else { return };
+        let mut sender = Sender { node: from, link, carrier: cluster.clone(), last: None };
+        messages.for_each(|message| cluster.take_in(&mut sender, message));
+    }
+}
+
+/// Whose messages are being taken in, and whom the last one was for.
+struct Sender<'a> {
+    node: NodeId,
+    link: &'a Link,
+    carrier: Arc<dyn Carrier>,
+    last: Option<Target>,
+}
+
+/// An actor that a message is for.
+struct Target {
+    /// What `Engine::exports_changes` said before it was found.
+    at: u64,
+    actor: ActorId,
+    inbound: Arc<dyn Exported>,
+    control: Arc<dyn Control>,
+    /// Its credit line; 0 before the first message.
+    line: u32,
+}
+
+impl Target {
+    /// The last one, or the one in the export table.
+    fn find<'a>(
+        last: &'a mut Option<Self>,
+        engine: &Engine,
+        actor: ActorId,
+    ) -> Option<&'a mut Self> {
+        let at = engine.exports_changes();
+        if !last.as_ref().is_some_and(|last| last.actor == actor && last.at == at) {
+            let inbound = engine.exported(actor)?;
+            let control = inbound.control();
+            *last = Some(Self { at, actor, inbound, control, line: 0 });
+        }
+        last.as_mut()
+    }
+}
+
+impl Cluster {
+    fn take_in(&self, sender: &mut Sender<'_>, message: Message) {
+        let from = sender.node;
         let understood = match message.kind {
-            MESSAGE => cluster.deliver(from, link, message),
-            REPLY => cluster.answered(from, message),
-            CREDIT => cluster.funded(from, &message),
-            GONE => cluster.not_there(from, &message),
-            HANDED => cluster.handed(from, &message),
-            SHAPE => cluster.said(from, &message),
-            FITS => cluster.compared(from, &message),
-            GOSSIP if !cluster.asked.allows(from.key, Instant::now()) => {
-                cluster.accuse(from, &Violation::Flood);
+            MESSAGE => self.deliver(sender, message),
+            REPLY => self.answered(from, message),
+            CREDIT => self.funded(from, &message),
+            GONE => self.not_there(from, &message),
+            HANDED => self.handed(from, &message),
+            SHAPE => self.said(from, &message),
+            FITS => self.compared(from, &message),
+            GOSSIP if !self.asked.allows(from.key, Instant::now()) => {
+                self.accuse(from, &Violation::Flood);
                 Some(())
             }
             GOSSIP => {
-                cluster.gossip(Input::Frame { from: from.key, bytes: message.payload });
+                self.gossip(Input::Frame { from: from.key, bytes: message.payload });
                 Some(())
             }
             kind if may_skip(kind) => Some(()),
             kind => {
-                let terms = link.terms();
+                let terms = sender.link.terms();
                 tracing::warn!(%from, kind, %terms, "a member sent a frame of an unknown kind");
                 None
             }
         };
         if understood.is_none() {
-            cluster.accuse(from, &Violation::Malformed);
+            self.accuse(from, &Violation::Malformed);
         }
     }
-}
 
-impl Cluster {
     /// Puts a message into its actor's mailbox. `None` if it is malformed.
-    fn deliver(self: &Arc<Self>, from: NodeId, link: &Link, message: Message) -> Option<()> {
+    fn deliver(&self, sender: &mut Sender<'_>, message: Message) -> Option<()> {
+        let Sender { node: from, link, carrier, last } = sender;
+        let from = *from;
         let (head, behind) = frames::split::<MessageHead>(&message.head)?;
         if head.calls.len() > REPLIES_PER_MESSAGE_MAX {
             return None;
         }
         let (body, payloads) = head.parts.cut(behind, message.payload)?;
-        let Some(inbound) = self.engine.exported(head.actor) else {
+        let Some(target) = Target::find(last, &self.engine, head.actor) else {
             self.refuse(head.calls(from), &Why::NoRoute);
             self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
             return Some(());
@@ -110,21 +158,19 @@ impl Cluster {
             self.give_no_place(from, head.actor);
             return Some(());
         }
-        if let Err(text) = self.understands(from, message.target, &*inbound) {
+        if let Err(text) = self.understands(from, message.target, &*target.inbound) {
             self.refuse(head.calls(from), &Why::Incompatible(text));
             self.give_no_place(from, head.actor);
             return Some(());
         }
-        let carrier: Arc<dyn Carrier> = self.clone();
-        let control = inbound.control();
-        if let Err(violation) = plausible(head.actor, head.epoch, control.epoch()) {
+        if let Err(violation) = plausible(head.actor, head.epoch, target.control.epoch()) {
             self.accuse(from, &violation);
             return Some(());
         }
         // A deadline too far away to be a time is none.
         let deadline =
             head.rest_us.and_then(|rest| Instant::now().checked_add(Duration::from_micros(rest)));
-        let credit = match self.line_of(from, head.actor) {
+        let credit = match self.line_of(from, target) {
             Ok(credit) => credit,
             Err(violation) => {
                 self.refuse(head.calls(from), &Why::NoCredit);
@@ -133,10 +179,10 @@ impl Cluster {
             }
         };
         let inbox = Inbox { from, head: &body, payloads, deadline, credit };
-        let extra = Self::extra(control.capacity());
-        if let Err(mut why) = inbound.deliver(&carrier, inbox, extra) {
+        let extra = Self::extra(target.control.capacity());
+        if let Err(mut why) = target.inbound.deliver(carrier, inbox, extra) {
             if let Why::Incompatible(text) = &mut why
-                && self.shapes.differs(from, inbound.schema().name())
+                && self.shapes.differs(from, target.inbound.schema().name())
             {
                 text.push_str("; its sender and its receiver do not have the same variants");
             }
@@ -156,12 +202,14 @@ impl Cluster {
     }
 
     /// The node's own actors need no credit, and are not to be flooded either.
-    fn line_of(&self, from: NodeId, actor: ActorId) -> Result<u32, Violation> {
-        if actor.number == 0 {
+    fn line_of(&self, from: NodeId, target: &mut Target) -> Result<u32, Violation> {
+        if target.actor.number == 0 {
             let allowed = self.asked.allows(from.key, Instant::now());
             return allowed.then_some(0).ok_or(Violation::Flood);
         }
-        self.granting.received(from, actor).ok_or(Violation::Overdrawn)
+        let line = self.granting.received(from, target.actor, target.line);
+        target.line = line.ok_or(Violation::Overdrawn)?;
+        Ok(target.line)
     }
 
     fn answered(&self, from: NodeId, message: Message) -> Option<()> {

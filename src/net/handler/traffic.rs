@@ -1,5 +1,6 @@
 //! Messages in and out of the substreams.
 
+use std::iter;
 use std::task::{Context, Poll};
 
 use mobula_actors::together;
@@ -51,23 +52,39 @@ impl LaneHandler {
     /// Hands over what was read, until the link is to be joined first.
     fn deliver(&mut self, lane: Lane) -> Result<(), Reason> {
         while !matches!(self.phase, Phase::Joining { .. })
-            && let Some(io) = self.lanes.slot(lane)
-            && let Some(incoming) = io.reader.next()?
+            && let Some(incoming) = self.next(lane)?
         {
             self.incoming(lane, incoming)?;
         }
         Ok(())
     }
 
+    /// The next that is no message to hand over: those before it are handed over.
+    fn next(&mut self, lane: Lane) -> Result<Option<Incoming>, Reason> {
+        let Some(io) = self.lanes.slot(lane) else { return Ok(None) };
+        let sends_only = lane == Lane::Bulk && matches!(self.origin, Origin::Dialed { .. });
+        let Phase::Carrying(link) = &self.phase else { return Ok(io.reader.next()?) };
+        if sends_only {
+            return Ok(io.reader.next()?);
+        }
+        let mut other = None;
+        let mut messages = iter::from_fn(|| match io.reader.next() {
+            Ok(Some(Incoming::Message(message))) => Some(message),
+            next => {
+                other = Some(next);
+                None
+            }
+        })
+        .fuse();
+        self.hub.inbound.messages(link.node(), link, &mut messages);
+        messages.for_each(drop);
+        Ok(other.transpose()?.flatten())
+    }
+
     pub(super) fn incoming(&mut self, lane: Lane, incoming: Incoming) -> Result<(), Reason> {
         match (incoming, &self.phase) {
-            (Incoming::Message(message), Phase::Carrying(link)) => {
-                if lane == Lane::Bulk && matches!(self.origin, Origin::Dialed { .. }) {
-                    return Err(Violation::Unexpected.into());
-                }
-                self.hub.inbound.message(link.node(), link, message);
-                Ok(())
-            }
+            // The dialer of a bulk connection only sends there.
+            (Incoming::Message(_), Phase::Carrying(_)) => Err(Violation::Unexpected.into()),
             (Incoming::Own(header, _), Phase::Lingering(Some(_))) if header.kind == kind::BYE => {
                 self.bye()
             }
