@@ -308,7 +308,7 @@ impl<M: Send + 'static> Cell<M> {
             self.queue.waker()
         });
         if let Some(waker) = waker {
-            wakes::wake(waker);
+            wakes::wake_by_ref(waker);
         }
     }
 

@@ -32,7 +32,7 @@ use crate::id::ActorId;
 use crate::mailbox::sync::{AtomicU64, Ordering};
 use crate::observe::{Breed, Breeds, Trail};
 use crate::reference::{ActorRef, Exported, Route};
-use crate::run::launch;
+use crate::run::{come_alive, launch};
 use crate::scheduler::Scheduler;
 use crate::spawner::Order;
 use crate::watchdog::Watchdog;
@@ -144,17 +144,9 @@ impl Engine {
         let timeout = spec.settings.start_timeout;
         let (cell, started) = launch::<A>(self, spec.args, order, spec.settings.run)?;
         let unfinished = StopOnDrop(Some(cell.clone()));
-        match tokio::time::timeout(timeout, started).await {
-            Ok(Ok(Ok(()))) => {
-                unfinished.keep();
-                Ok(ActorRef(Route::Here(cell)))
-            }
-            Ok(Ok(Err(exit))) => Err(SpawnError::Start(exit)),
-            Ok(Err(_)) => Err(SpawnError::Stopping),
-            Err(_) => Err(SpawnError::Deadline {
-                timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-            }),
-        }
+        come_alive(started, timeout).await?;
+        unfinished.keep();
+        Ok(ActorRef(Route::Here(cell)))
     }
 
     /// A name for one more actor.

@@ -14,6 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -48,7 +49,7 @@ pub(crate) struct Start<A: Actor> {
     pub(crate) on_restart: OnRestart,
 }
 
-type Started = oneshot::Receiver<Result<(), Exit>>;
+pub(crate) type Started = oneshot::Receiver<Result<(), Exit>>;
 
 /// Makes a cell and the task that runs it.
 pub(crate) fn launch<A: Actor>(
@@ -73,6 +74,21 @@ pub(crate) fn launch<A: Actor>(
     cell.begin_run(epoch, told);
     put(engine, run, &cell, live(CloseOnDrop(cell.clone()), Some(start)))?;
     Ok((cell, started))
+}
+
+/// Waits until a start has come to its end, at most for `timeout`.
+pub(crate) async fn come_alive(mut started: Started, timeout: Duration) -> Result<(), SpawnError> {
+    // Most starts are over with their first poll, which was the spawner's: no clock has to be read.
+    if let Ok(told) = started.try_recv() {
+        return told.map_err(SpawnError::Start);
+    }
+    match tokio::time::timeout(timeout, started).await {
+        Ok(Ok(told)) => told.map_err(SpawnError::Start),
+        Ok(Err(_)) => Err(SpawnError::Stopping),
+        Err(_) => Err(SpawnError::Deadline {
+            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
+        }),
+    }
 }
 
 /// All runs of one actor, one after the other. The cell ends with its task, also when the runtime

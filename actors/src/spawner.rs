@@ -20,6 +20,7 @@ use crate::engine::Engine;
 use crate::error::{SpawnError, Why};
 use crate::exit::Exit;
 use crate::id::{ActorId, Epoch, NodeId};
+use crate::run::come_alive;
 use crate::wire::Outgoing;
 
 pub use seed::{Hosted, IntoSeed};
@@ -293,14 +294,8 @@ pub async fn start_here(
     };
     let timeout = request.settings.start_timeout;
     let unfinished = Unfinished { control: planted.control, fresh, kept: false };
-    match tokio::time::timeout(timeout, planted.started).await {
-        Ok(Ok(Ok(()))) => Ok(unfinished.keep()),
-        Ok(Ok(Err(exit))) => Err(SpawnError::Start(exit)),
-        Ok(Err(_)) => Err(SpawnError::Stopping),
-        Err(_) => Err(SpawnError::Deadline {
-            timeout_ms: u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX),
-        }),
-    }
+    come_alive(planted.started, timeout).await?;
+    Ok(unfinished.keep())
 }
 
 /// A child on this node.

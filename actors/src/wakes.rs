@@ -31,13 +31,29 @@ pub fn together<R>(body: impl FnOnce() -> R) -> R {
 }
 
 /// Wakes at once, or at the end of the batch.
-pub(crate) fn wake(waker: &Waker) {
-    // The thread ends if there is no list any more.
-    let held =
-        HELD.try_with(|held| held.borrow_mut().as_mut().map(|held| held.push(waker.clone())));
-    if !matches!(held, Ok(Some(()))) {
+#[inline]
+pub(crate) fn wake(waker: Waker) {
+    if is_batch() {
+        HELD.with_borrow_mut(|held| held.get_or_insert_default().push(waker));
+    } else {
+        waker.wake();
+    }
+}
+
+/// [`wake`], by whoever keeps the waker.
+#[inline]
+pub(crate) fn wake_by_ref(waker: &Waker) {
+    if is_batch() {
+        wake(waker.clone());
+    } else {
         waker.wake_by_ref();
     }
+}
+
+#[inline]
+fn is_batch() -> bool {
+    // The thread ends if there is no list any more.
+    HELD.try_with(|held| held.borrow().is_some()).unwrap_or(false)
 }
 
 #[cfg(test)]
@@ -63,23 +79,23 @@ mod tests {
     fn a_wake_happens_at_once_or_when_its_batch_ends() {
         let count = Arc::<Count>::default();
         let (waker, woken) = (Waker::from(count.clone()), || count.0.load(Ordering::Relaxed));
-        wake(&waker);
+        wake_by_ref(&waker);
         assert_eq!(woken(), 1);
         together(|| {
-            wake(&waker);
-            together(|| wake(&waker));
+            wake(waker.clone());
+            together(|| wake_by_ref(&waker));
             assert_eq!(woken(), 2, "the inner batch has ended, the outer has not");
         });
         assert_eq!(woken(), 3);
         let panicking = AssertUnwindSafe(|| {
             together(|| {
-                wake(&waker);
+                wake_by_ref(&waker);
                 panic!("a test")
             })
         });
         assert!(catch_unwind(panicking).is_err());
         assert_eq!(woken(), 4);
-        wake(&waker);
+        wake_by_ref(&waker);
         assert_eq!(woken(), 5);
     }
 }

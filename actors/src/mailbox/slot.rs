@@ -91,7 +91,7 @@ impl<T, X> Slot<T, X> {
     fn wake(&self) {
         // SAFETY: `VALUE` was set while `WAITING` was, so no poll gets at the cell again.
         if let Some(waker) = self.waker.with_mut(|cell| unsafe { (*cell).take() }) {
-            wake(&waker);
+            wake(waker);
         }
     }
 
