@@ -172,17 +172,21 @@ impl Cluster {
         mut outgoing: Outgoing,
         deadline: Option<Instant>,
     ) -> Result<(), (Outgoing, Why)> {
+        let parts = Parts::of(&outgoing);
+        let too_large = (lane == Lane::Call && parts.bytes() > self.message_bytes_max).then(|| {
+            let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
+            Why::TooLarge { bytes, max }
+        });
         let way = match self.ways.get(to, Way::is_open, || self.way(to)) {
             Ok(way) => way,
             Err(Off::Here) => return self.push_here(to.actor, outgoing, deadline),
-            Err(Off::Not(why)) => return Err((outgoing, why)),
+            // No way would do.
+            Err(Off::Not(why)) => return Err((outgoing, too_large.unwrap_or(why))),
         };
-        let Way { node, epoch, link, purse } = &*way;
-        let parts = Parts::of(&outgoing);
-        if lane == Lane::Call && parts.bytes() > self.message_bytes_max {
-            let (bytes, max) = (outgoing.len() as u64, self.message_bytes_max as u64);
-            return Err((outgoing, Why::TooLarge { bytes, max }));
+        if let Some(why) = too_large {
+            return Err((outgoing, why));
         }
+        let Way { node, epoch, link, purse } = &*way;
         if purse.as_ref().is_some_and(|purse| !purse.spend()) {
             return Err((outgoing, Why::NoCredit));
         }
