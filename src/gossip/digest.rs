@@ -44,6 +44,11 @@ pub(super) struct Known {
     pub(super) age: Age,
 }
 
+/// What a [`Known`] takes, mostly.
+const KNOWN_BYTES: usize = 7;
+/// Room is made beforehand for so many at most.
+const KNOWN_ROOM_MAX: usize = 1_024;
+
 /// Any number of [`Known`], by ascending row. Encoded when made and decoded while read: digests are
 /// too many to be taken apart into lists.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -52,15 +57,15 @@ pub(super) struct Digest {
 }
 
 impl Digest {
-    /// `known` must come by ascending row.
-    pub(super) fn new(known: impl IntoIterator<Item = Known>) -> Self {
-        let mut bytes = Vec::with_capacity(1_024);
-        for Known { row, seq, age } in known {
-            bytes.extend(row.0.to_be_bytes());
-            put(&mut bytes, seq);
-            put(&mut bytes, age.0.into());
-        }
-        Self { bytes }
+    /// `known` must come behind all that is there.
+    pub(super) fn push(&mut self, Known { row, seq, age }: Known) {
+        self.bytes.extend_from_slice(&row.0.to_be_bytes());
+        put(&mut self.bytes, seq);
+        put(&mut self.bytes, age.0.into());
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
     }
 
     /// Ends early where the bytes make no sense; see [`is_whole`](Self::is_whole).
@@ -76,7 +81,7 @@ impl Digest {
         })
     }
 
-    /// Whether it is what [`new`](Self::new) makes, with at most so many.
+    /// Whether it is what [`push`](Self::push) makes, with at most so many.
     pub(super) fn is_whole(&self, known_max: usize) -> bool {
         let (mut count, mut bytes, mut last) = (0, 0, None);
         for known in self.iter() {
@@ -91,6 +96,17 @@ impl Digest {
     }
 }
 
+impl FromIterator<Known> for Digest {
+    /// They must come by ascending row.
+    fn from_iter<I: IntoIterator<Item = Known>>(known: I) -> Self {
+        let known = known.into_iter();
+        let most = known.size_hint().1.unwrap_or_default().min(KNOWN_ROOM_MAX);
+        let mut digest = Self { bytes: Vec::with_capacity(most * KNOWN_BYTES) };
+        known.for_each(|known| digest.push(known));
+        digest
+    }
+}
+
 /// Seven bits a byte, the lowest first; all but the last byte have the highest bit set.
 fn put(bytes: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
@@ -100,7 +116,18 @@ fn put(bytes: &mut Vec<u8>, mut value: u64) {
     bytes.push(value as u8);
 }
 
+#[inline]
 fn take(bytes: &mut &[u8]) -> Option<u64> {
+    match **bytes {
+        [byte, ref rest @ ..] if byte < 0x80 => {
+            *bytes = rest;
+            Some(byte.into())
+        }
+        _ => take_long(bytes),
+    }
+}
+
+fn take_long(bytes: &mut &[u8]) -> Option<u64> {
     let mut value = 0u64;
     for shift in (0..u64::BITS).step_by(7) {
         let (&byte, rest) = bytes.split_first()?;
@@ -141,7 +168,7 @@ mod tests {
     #[test]
     fn a_digest_comes_back_as_it_was_made() {
         let all = [known(0, 1, 0), known(7, 127, 128), known(u32::MAX, u64::MAX, u32::MAX)];
-        let digest = Digest::new(all);
+        let digest = Digest::from_iter(all);
         assert_eq!(digest.iter().collect::<Vec<_>>(), all);
         let bytes = postcard::to_allocvec(&digest).unwrap();
         assert_eq!(postcard::from_bytes::<Digest>(&bytes), Ok(digest.clone()));
@@ -151,9 +178,9 @@ mod tests {
     // G-8
     #[test]
     fn a_digest_out_of_order_or_cut_off_is_not_whole() {
-        assert!(!Digest::new([known(2, 1, 1), known(1, 1, 1)]).is_whole(9));
-        assert!(!Digest::new([known(1, 1, 1), known(1, 1, 1)]).is_whole(9));
-        let mut cut = Digest::new([known(1, 300, 1)]);
+        assert!(!Digest::from_iter([known(2, 1, 1), known(1, 1, 1)]).is_whole(9));
+        assert!(!Digest::from_iter([known(1, 1, 1), known(1, 1, 1)]).is_whole(9));
+        let mut cut = Digest::from_iter([known(1, 300, 1)]);
         cut.bytes.pop();
         assert!(!cut.is_whole(9));
         // The same number in more bytes than it takes.

@@ -19,7 +19,7 @@ fn age() -> Age {
 fn digest(keys: impl IntoIterator<Item = u32>) -> Digest {
     let mut rows: Vec<_> = keys.into_iter().map(|key| RowId::new(key, 1)).collect();
     rows.sort();
-    Digest::new(rows.into_iter().map(|row| Known { row, seq: 300, age: age() }))
+    rows.into_iter().map(|row| Known { row, seq: 300, age: age() }).collect()
 }
 
 fn row(key: u32, record: Record) -> Versioned<u32> {

@@ -93,6 +93,15 @@ impl<P: Peer> Membership<P> {
         }
     }
 
+    /// Takes the table of another node for its own.
+    pub(super) fn adopt(&mut self, table: &Table<P>) {
+        if table.len() <= self.config.members_max {
+            self.complete = true;
+            self.table = table.clone();
+            self.table.put(self.me, self.boot, 0, State::Alive, &self.config.address);
+        }
+    }
+
     pub(super) fn config(&self) -> &Config {
         &self.config
     }
@@ -142,12 +151,6 @@ impl<P: Peer> Membership<P> {
         let far = self.neighbours.is_far(key);
         let peers = if far { self.neighbours.far() } else { self.neighbours.near() };
         peers.iter().copied().filter(|peer| self.is_heard(*peer)).collect()
-    }
-
-    /// The lives of this node's section, without its own.
-    pub(super) fn near_lives(&self) -> impl Iterator<Item = (P, u64)> {
-        let life = |&key: &P| self.table.get(key).map(|member| (key, member.boot()));
-        self.neighbours.near().iter().filter_map(life)
     }
 
     /// How many can hear `key`, this node and `key` included.

@@ -4,6 +4,7 @@
 //! bound is malformed, and refused as a whole (G-8).
 
 use bytes::Bytes;
+use postcard::ser_flavors::Size;
 use serde::{Deserialize, Serialize};
 
 use super::digest::{Age, Digest};
@@ -152,7 +153,7 @@ impl<P: Peer> Frame<P> {
 
 impl<P: Peer> Claim<P> {
     pub(super) fn size(&self) -> usize {
-        encoded(self).len()
+        encoded_bytes(self)
     }
 
     fn is_bounded(&self) -> bool {
@@ -169,9 +170,15 @@ pub(super) fn plain<P: Peer>(to: P, body: Body<P>) -> Output<P> {
 }
 
 /// The bytes of a message; plain data into memory cannot fail, and an empty frame is refused by
-/// every receiver.
+/// every receiver. Counted first, since memory that grows while it is written costs more.
 pub(super) fn encoded<T: Serialize>(value: &T) -> Vec<u8> {
-    postcard::to_allocvec(value).unwrap_or_default()
+    let bytes = Vec::with_capacity(encoded_bytes(value));
+    postcard::to_extend(value, bytes).unwrap_or_default()
+}
+
+/// How many bytes [`encoded`] makes.
+pub(super) fn encoded_bytes<T: Serialize>(value: &T) -> usize {
+    postcard::serialize_with_flavor(value, Size::default()).unwrap_or_default()
 }
 
 #[cfg(test)]

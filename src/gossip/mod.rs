@@ -108,6 +108,14 @@ impl<P: Peer> Gossip<P> {
         self
     }
 
+    /// Makes known from the start what another node knows, as [`with_members`](Self::with_members)
+    /// does, at the cost of a copy.
+    #[must_use]
+    pub fn with_table_of(mut self, other: &Self) -> Self {
+        self.membership.adopt(&other.membership.table);
+        self
+    }
+
     /// Says where this node can be dialled, once that is known. Ignored when longer than
     /// [`ADDRESS_BYTES_MAX`].
     pub fn listens_at(&mut self, address: String) {
@@ -244,9 +252,9 @@ impl<P: Peer> Gossip<P> {
     fn follow(&mut self, now: Time, out: &mut Vec<Output<P>>) {
         self.membership.pass_on_news();
         self.membership.follow_table(now, out);
-        let version = self.membership.table.version();
-        if self.view.version() != version {
-            self.view.follow(version, self.membership.near_lives());
+        let neighbours = &self.membership.neighbours;
+        if self.view.version() != neighbours.near_version() {
+            self.view.follow(neighbours.near_version(), neighbours.near_lives());
         }
     }
 }

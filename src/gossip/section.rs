@@ -12,10 +12,8 @@
 //! - **GS-3** A verdict reaches every section; a suspicion stays among the neighbours of the
 //!   suspected, since only they can confirm it.
 
-use std::ops::Range;
-
 use super::Peer;
-use super::table::Table;
+use super::table::{Part, Table};
 
 /// So many members speak for a section.
 pub const SPEAKERS: usize = 3;
@@ -25,16 +23,27 @@ pub const SPEAKERS: usize = 3;
 pub(super) struct Neighbours<P> {
     /// The others of the section, in the order of places.
     near: Vec<P>,
+    /// Which life of each, in the same order.
+    boots: Vec<u64>,
     /// The speakers of the other sections, when this node is one; in the order of places.
     far: Vec<P>,
     /// Who speaks for this section, perhaps this node.
     speakers: Vec<P>,
+    /// The version of the table that all this follows from.
     version: u64,
+    near_version: u64,
 }
 
 impl<P: Peer> Neighbours<P> {
     pub(super) fn new() -> Self {
-        Self { near: Vec::new(), far: Vec::new(), speakers: Vec::new(), version: 0 }
+        Self {
+            near: Vec::new(),
+            boots: Vec::new(),
+            far: Vec::new(),
+            speakers: Vec::new(),
+            version: 0,
+            near_version: 0,
+        }
     }
 
     pub(super) fn near(&self) -> &[P] {
@@ -47,6 +56,16 @@ impl<P: Peer> Neighbours<P> {
 
     pub(super) fn speakers(&self) -> &[P] {
         &self.speakers
+    }
+
+    /// The lives of the others of the section.
+    pub(super) fn near_lives(&self) -> impl Iterator<Item = (P, u64)> {
+        self.near.iter().copied().zip(self.boots.iter().copied())
+    }
+
+    /// Another number whenever [`near_lives`](Self::near_lives) are others than before.
+    pub(super) fn near_version(&self) -> u64 {
+        self.near_version
     }
 
     pub(super) fn is_near(&self, key: P) -> bool {
@@ -68,16 +87,22 @@ impl<P: Peer> Neighbours<P> {
         }
         self.version = table.version();
         let section = section_of(table, me, members_max);
-        let speakers: Vec<P> = table.living_keys(section.clone()).take(SPEAKERS).collect();
-        let near: Vec<P> = table.living_keys(section.clone()).filter(|key| *key != me).collect();
-        let far = if speakers.contains(&me) && section.len() < table.len() {
+        let lives = table.lives_in(&section);
+        let (near, boots): (Vec<P>, Vec<u64>) = lives.filter(|(key, _)| *key != me).unzip();
+        let speakers: Vec<P> = speakers_of(table, &section).collect();
+        let far = if speakers.contains(&me) && !section.is_whole() {
             let others = sections(table, members_max).into_iter().filter(|other| *other != section);
-            others.flat_map(|other| table.living_keys(other).take(SPEAKERS)).collect()
+            others.flat_map(|other| speakers_of(table, &other).collect::<Vec<_>>()).collect()
         } else {
             Vec::new()
         };
+        if (&near, &boots, &far) == (&self.near, &self.boots, &self.far) {
+            self.speakers = speakers;
+            return Vec::new();
+        }
         let new = near.iter().chain(&far).copied().filter(|key| !self.contains(*key)).collect();
-        (self.near, self.far, self.speakers) = (near, far, speakers);
+        self.near_version += u64::from((&near, &boots) != (&self.near, &self.boots));
+        (self.near, self.boots, self.far, self.speakers) = (near, boots, far, speakers);
         new
     }
 }
@@ -88,31 +113,34 @@ fn holds<P: Peer>(sorted: &[P], key: P) -> bool {
 }
 
 /// The part of the table that is the section of `key`.
-fn section_of<P: Peer>(table: &Table<P>, key: P, members_max: usize) -> Range<usize> {
-    let mut range = 0..table.len();
-    for bit in 0..u64::BITS {
-        if table.living_in(range.clone()) <= members_max {
-            break;
-        }
-        let middle = table.split(range.clone(), bit);
-        let upper = key.place() & (1 << (u64::BITS - 1 - bit)) != 0;
-        range = if upper { middle..range.end } else { range.start..middle };
+fn section_of<P: Peer>(table: &Table<P>, key: P, members_max: usize) -> Part {
+    let mut part = table.whole();
+    while !part.is_place() && table.living_in(&part) > members_max {
+        let upper = key.place() & part.next_bit() != 0;
+        let [lower_half, upper_half] = table.halves(&part);
+        part = if upper { upper_half } else { lower_half };
     }
-    range
+    part
+}
+
+fn speakers_of<'a, P: Peer>(
+    table: &'a Table<P>,
+    section: &Part,
+) -> impl Iterator<Item = P> + use<'a, P> {
+    table.lives_in(section).map(|(key, _)| key).take(SPEAKERS)
 }
 
 /// All sections, in the order of places; some may have nobody alive.
-pub(super) fn sections<P: Peer>(table: &Table<P>, members_max: usize) -> Vec<Range<usize>> {
-    let mut open = vec![(0..table.len(), 0)];
+pub(super) fn sections<P: Peer>(table: &Table<P>, members_max: usize) -> Vec<Part> {
+    let mut open = vec![table.whole()];
     let mut found = Vec::new();
-    while let Some((range, bit)) = open.pop() {
-        if bit == u64::BITS || table.living_in(range.clone()) <= members_max {
-            found.push(range);
-            continue;
+    while let Some(part) = open.pop() {
+        if part.is_place() || table.living_in(&part) <= members_max {
+            found.push(part);
+        } else {
+            let [lower, upper] = table.halves(&part);
+            open.extend([upper, lower]);
         }
-        let middle = table.split(range.clone(), bit);
-        open.push((middle..range.end, bit + 1));
-        open.push((range.start..middle, bit + 1));
     }
     found
 }
@@ -133,8 +161,10 @@ mod tests {
     fn every_member_is_in_one_section_and_its_neighbours_count_it_as_theirs() {
         let table = table(0..1_000);
         let sections = sections(&table, 128);
-        assert!(sections.iter().all(|section| section.len() <= 128));
-        assert_eq!(sections.iter().map(Range::len).sum::<usize>(), 1_000);
+        let lengths: Vec<usize> =
+            sections.iter().map(|section| table.lives_in(section).count()).collect();
+        assert!(lengths.iter().all(|length| *length <= 128));
+        assert_eq!(lengths.iter().sum::<usize>(), 1_000);
         let neighbours = |key: u32| {
             let mut neighbours = Neighbours::new();
             neighbours.follow(key, &table, 128);

@@ -22,6 +22,8 @@ pub(super) struct Suspicion<P> {
     confirmations_wanted: usize,
     shortest: Duration,
     longest: Duration,
+    /// How long it takes with these accusers.
+    lasts: Duration,
 }
 
 impl<P: Peer> Suspicion<P> {
@@ -30,19 +32,26 @@ impl<P: Peer> Suspicion<P> {
         let log = (members as f64).log10().max(1.0);
         let shortest = config.probe_period.mul_f64(f64::from(config.suspicion_multiplier) * log);
         let wanted = config.suspicion_multiplier.saturating_sub(2) as usize;
-        Self {
+        let mut suspicion = Self {
             since: now,
             told: None,
             accusers: BTreeSet::new(),
             confirmations_wanted: if members.saturating_sub(2) < wanted { 0 } else { wanted },
             shortest,
             longest: shortest * config.suspicion_factor_max.max(1),
-        }
+            lasts: shortest,
+        };
+        suspicion.lasts = suspicion.lasts();
+        suspicion
     }
 
     /// Counts an accuser; false when it was counted before.
     pub(super) fn accuse(&mut self, accuser: P) -> bool {
-        self.accusers.len() < ACCUSERS_MAX && self.accusers.insert(accuser)
+        let new = self.accusers.len() < ACCUSERS_MAX && self.accusers.insert(accuser);
+        if new {
+            self.lasts = self.lasts();
+        }
+        new
     }
 
     pub(super) fn accusers(&self) -> impl Iterator<Item = P> + '_ {
@@ -55,13 +64,17 @@ impl<P: Peer> Suspicion<P> {
 
     /// When it ends in death, if there are accusers enough.
     pub(super) fn dies_at(&self) -> Time {
+        self.since.after(self.lasts)
+    }
+
+    fn lasts(&self) -> Duration {
         if self.confirmations_wanted == 0 {
-            return self.since.after(self.shortest);
+            return self.shortest;
         }
         let confirmations = self.accusers.len().saturating_sub(1) as f64;
         let share = (confirmations + 1.0).ln() / (self.confirmations_wanted as f64 + 1.0).ln();
         let span = (self.longest - self.shortest).mul_f64(share.min(1.0));
-        self.since.after((self.longest - span).max(self.shortest))
+        (self.longest - span).max(self.shortest)
     }
 
     /// When it is dropped, if there never were accusers enough.

@@ -16,7 +16,7 @@ const BUCKET_BITS: u32 = BUCKETS.trailing_zeros();
 const WASTE_BYTES_MAX: usize = 16 * 1024;
 
 /// All members ever heard of and not forgotten.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Table<P> {
     keys: Vec<P>,
     members: Vec<Member>,
@@ -26,7 +26,35 @@ pub(super) struct Table<P> {
     living: usize,
     dead: usize,
     sums: [u32; BUCKETS],
+    /// How many of each bucket live.
+    livings: [u32; BUCKETS],
     version: u64,
+}
+
+/// The entries whose places begin with the same bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Part {
+    range: Range<usize>,
+    /// The first of those places.
+    place: u64,
+    bits: u32,
+}
+
+impl Part {
+    /// Whether it has all entries of the table.
+    pub(super) fn is_whole(&self) -> bool {
+        self.bits == 0
+    }
+
+    /// Whether a single place is left of it.
+    pub(super) fn is_place(&self) -> bool {
+        self.bits == u64::BITS
+    }
+
+    /// The bit that tells one half from the other.
+    pub(super) fn next_bit(&self) -> u64 {
+        1u64.rotate_right(self.bits + 1)
+    }
 }
 
 impl<P: Peer> Table<P> {
@@ -39,6 +67,7 @@ impl<P: Peer> Table<P> {
             living: 0,
             dead: 0,
             sums: [0; BUCKETS],
+            livings: [0; BUCKETS],
             version: 0,
         }
     }
@@ -150,24 +179,36 @@ impl<P: Peer> Table<P> {
         (0..count).map(|step| (turn % count + step) % count).find(dead).map(|at| self.keys[at])
     }
 
-    /// How many of `range` are not over.
-    pub(super) fn living_in(&self, range: Range<usize>) -> usize {
-        let members = self.members.get(range).unwrap_or_default();
-        members.iter().filter(|member| !member.state.is_gone()).count()
+    pub(super) fn whole(&self) -> Part {
+        Part { range: 0..self.keys.len(), place: 0, bits: 0 }
     }
 
-    /// Where in `range` the places begin that have `bit`, counted from the highest, set.
-    pub(super) fn split(&self, range: Range<usize>, bit: u32) -> usize {
-        let start = range.start;
-        let mask = 1u64 << (u64::BITS - 1 - bit);
-        let keys = self.keys.get(range).unwrap_or_default();
-        start + keys.partition_point(|key| key.place() & mask == 0)
+    /// The part whose places go on with a 0, and the other.
+    pub(super) fn halves(&self, part: &Part) -> [Part; 2] {
+        let (bits, mask) = (part.bits + 1, part.next_bit());
+        let keys = self.keys.get(part.range.clone()).unwrap_or_default();
+        let middle = part.range.start + keys.partition_point(|key| key.place() & mask == 0);
+        let lower = Part { range: part.range.start..middle, place: part.place, bits };
+        [lower, Part { range: middle..part.range.end, place: part.place | mask, bits }]
     }
 
-    pub(super) fn living_keys(&self, range: Range<usize>) -> impl Iterator<Item = P> {
-        let keys = self.keys.get(range.clone()).unwrap_or_default();
-        let members = self.members.get(range).unwrap_or_default();
-        keys.iter().zip(members).filter(|(_, m)| !m.state.is_gone()).map(|(&key, _)| key)
+    /// How many of a part are not over. Few are counted: a large one is made of buckets.
+    pub(super) fn living_in(&self, part: &Part) -> usize {
+        if part.bits > BUCKET_BITS {
+            let members = self.members.get(part.range.clone()).unwrap_or_default();
+            return members.iter().filter(|member| !member.state.is_gone()).count();
+        }
+        let first = (part.place >> (u64::BITS - BUCKET_BITS)) as usize;
+        let buckets = self.livings.iter().skip(first).take(BUCKETS >> part.bits);
+        buckets.map(|&living| living as usize).sum()
+    }
+
+    /// The lives of a part that are not over: whose, and which.
+    pub(super) fn lives_in(&self, part: &Part) -> impl Iterator<Item = (P, u64)> + use<'_, P> {
+        let keys = self.keys.get(part.range.clone()).unwrap_or_default();
+        let members = self.members.get(part.range.clone()).unwrap_or_default();
+        let living = keys.iter().zip(members).filter(|(_, member)| !member.state.is_gone());
+        living.map(|(&key, member)| (key, member.boot()))
     }
 
     fn position(&self, key: P) -> Result<usize, usize> {
@@ -194,6 +235,7 @@ impl<P: Peer> Table<P> {
         self.dead -= usize::from(member.state == State::Dead);
         if !member.state.is_gone() {
             self.living -= 1;
+            self.livings[bucket_of(key)] -= 1;
         }
     }
 
@@ -203,6 +245,7 @@ impl<P: Peer> Table<P> {
         self.dead += usize::from(member.state == State::Dead);
         if !member.state.is_gone() {
             self.living += 1;
+            self.livings[bucket_of(key)] += 1;
         }
     }
 

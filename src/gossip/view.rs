@@ -11,23 +11,29 @@ use std::cmp::{Ordering, Reverse};
 use std::time::Duration;
 
 use super::digest::{Age, Digest, Known, RowId};
-use super::message::{Body, Frame, Versioned, encoded, plain};
+use super::message::{Body, Frame, Versioned, encoded_bytes, plain};
 use super::{Config, Event, Output, Peer, Record};
 use crate::machine::{Rng, Time};
 
 /// Records of one message stay within this many bytes; the rest comes with the next rounds.
 const DELTA_BYTES_MAX: usize = 16 * 1024;
 
-/// The record of one life; its version is zero until the first has come.
-#[derive(Clone, Debug)]
-struct Entry<P> {
+/// What exchanges look at, of one life. Apart from the record, so that they read few bytes.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
     row: RowId,
-    key: P,
-    boot: u64,
+    /// The version; zero until the first has come.
     seq: u64,
-    record: Record,
     /// When this copy was last known to be the newest.
     fresh: Time,
+}
+
+/// The record of one life.
+#[derive(Clone, Debug)]
+struct Offer<P> {
+    key: P,
+    boot: u64,
+    record: Record,
 }
 
 /// The record of one node, as this node has it.
@@ -55,9 +61,11 @@ pub(super) struct View<P> {
     period: Duration,
     patience: Duration,
     /// In the order of row ids; one for each life that is wanted.
-    entries: Vec<Entry<P>>,
+    entries: Vec<Entry>,
+    /// In the same order.
+    offers: Vec<Offer<P>>,
     own_at: usize,
-    /// The version of the table that the entries follow.
+    /// The version of the neighbours that the entries follow.
     version: u64,
     /// A local record that waits for company (G-6), and until when.
     pending: Option<(Time, Record)>,
@@ -73,7 +81,8 @@ impl<P: Peer> View<P> {
             fanout: config.fanout,
             period: config.exchange_period,
             patience: config.record_patience,
-            entries: vec![empty(me, boot)],
+            entries: vec![Entry { row: RowId::new(me, boot), seq: 0, fresh: Time(0) }],
+            offers: vec![Offer { key: me, boot, record: Record::default() }],
             own_at: 0,
             version: 0,
             pending: None,
@@ -91,15 +100,14 @@ impl<P: Peer> View<P> {
 
     /// In key order.
     pub(super) fn rows(&self, now: Time) -> impl Iterator<Item = Row<'_, P>> {
-        let known = self.entries.iter().filter(|entry| entry.seq > 0);
-        let row = |entry: &'_ Entry<P>| now.since(entry.fresh);
+        let known = self.entries.iter().zip(&self.offers).filter(|(entry, _)| entry.seq > 0);
         let mut rows: Vec<_> = known
-            .map(|entry| Row {
-                key: entry.key,
-                boot: entry.boot,
+            .map(|(entry, offer)| Row {
+                key: offer.key,
+                boot: offer.boot,
                 seq: entry.seq,
-                record: &entry.record,
-                age: if entry.key == self.me { Duration::ZERO } else { row(entry) },
+                record: &offer.record,
+                age: if offer.key == self.me { Duration::ZERO } else { now.since(entry.fresh) },
             })
             .collect();
         rows.sort_unstable_by_key(|row| row.key);
@@ -110,26 +118,32 @@ impl<P: Peer> View<P> {
     pub(super) fn follow(&mut self, version: u64, lives: impl Iterator<Item = (P, u64)>) {
         self.version = version;
         let wanted = [(self.me, self.boot)].into_iter().chain(lives);
-        let mut entries: Vec<_> = wanted.map(|(key, boot)| empty(key, boot)).collect();
+        let mut wanted: Vec<_> =
+            wanted.map(|(key, boot)| (RowId::new(key, boot), key, boot)).collect();
         // Of two with the same row id the own one stays, or the smaller key.
-        entries.sort_unstable_by_key(|entry| (entry.row, entry.key != self.me, entry.key));
-        entries.dedup_by_key(|entry| entry.row);
-        let old = std::mem::take(&mut self.entries);
-        let mut old = old.into_iter().peekable();
-        for entry in &mut entries {
-            while old.next_if(|other| other.row < entry.row).is_some() {}
-            let same = |other: &Entry<P>| (other.key, other.boot) == (entry.key, entry.boot);
-            if let Some(known) = old.next_if(same) {
-                *entry = known;
+        wanted.sort_unstable_by_key(|(row, key, _)| (*row, *key != self.me, *key));
+        wanted.dedup_by_key(|(row, ..)| *row);
+        let (entries, offers) =
+            (std::mem::take(&mut self.entries), std::mem::take(&mut self.offers));
+        let mut old = entries.into_iter().zip(offers).peekable();
+        for (at, (row, key, boot)) in wanted.into_iter().enumerate() {
+            while old.next_if(|(other, _)| other.row < row).is_some() {}
+            let same = |(_, other): &(Entry, Offer<P>)| (other.key, other.boot) == (key, boot);
+            let (entry, offer) = old.next_if(same).unwrap_or_else(|| {
+                let entry = Entry { row, seq: 0, fresh: Time(0) };
+                (entry, Offer { key, boot, record: Record::default() })
+            });
+            if key == self.me {
+                self.own_at = at;
             }
+            self.entries.push(entry);
+            self.offers.push(offer);
         }
-        self.own_at = entries.iter().position(|entry| entry.key == self.me).unwrap_or(0);
-        self.entries = entries;
     }
 
     /// Takes the local record: a new version now, in a while, or never when nothing changed.
     pub(super) fn offer(&mut self, now: Time, record: Record, out: &mut Vec<Output<P>>) {
-        let Some(current) = self.own().filter(|own| own.seq > 0) else {
+        let Some((_, current)) = self.own() else {
             return self.publish(now, record, out);
         };
         if current.record == record {
@@ -146,8 +160,10 @@ impl<P: Peer> View<P> {
 
     fn publish(&mut self, now: Time, record: Record, out: &mut Vec<Output<P>>) {
         self.pending = None;
-        if let Some(own) = self.entries.get_mut(self.own_at) {
-            (own.seq, own.record, own.fresh) = (own.seq.saturating_add(1), record, now);
+        if let (Some(own), Some(offer)) =
+            (self.entries.get_mut(self.own_at), self.offers.get_mut(self.own_at))
+        {
+            (own.seq, own.fresh, offer.record) = (own.seq.saturating_add(1), now, record);
         }
         out.push(Output::Event(Event::RecordChanged { key: self.me, boot: self.boot }));
     }
@@ -170,8 +186,8 @@ impl<P: Peer> View<P> {
             return;
         }
         self.touch_own(now);
-        let digest = self.entries.iter().filter(|entry| entry.seq > 0);
-        let digest = Digest::new(digest.map(|entry| known(entry, now)));
+        let told = self.entries.iter().filter(|entry| entry.seq > 0);
+        let digest = told.map(|entry| known(entry, now)).collect();
         let bytes = Frame { claims: Vec::new(), body: Body::<P>::Digest(digest) }.encode();
         for to in peers {
             out.push(Output::Send { to, bytes: bytes.clone() });
@@ -184,8 +200,8 @@ impl<P: Peer> View<P> {
 
     /// A peer is new here: it gets our record at once.
     pub(super) fn greet(&self, to: P, out: &mut Vec<Output<P>>) {
-        if let Some(own) = self.own().filter(|own| own.seq > 0) {
-            let rows = vec![versioned(own, own.fresh)];
+        if let Some((own, offer)) = self.own() {
+            let rows = vec![versioned(own, offer, own.fresh)];
             out.push(plain(to, Body::Delta { rows, digest: Digest::default(), answer: false }));
         }
     }
@@ -195,7 +211,7 @@ impl<P: Peer> View<P> {
     pub(super) fn digest(&mut self, now: Time, from: P, theirs: &Digest, out: &mut Vec<Output<P>>) {
         self.touch_own(now);
         let mut theirs = theirs.iter().peekable();
-        let (mut newer, mut digest, mut answer) = (Vec::new(), Vec::new(), false);
+        let (mut newer, mut digest, mut answer) = (Vec::new(), Digest::default(), false);
         for (at, entry) in self.entries.iter_mut().enumerate() {
             while theirs.next_if(|other| other.row < entry.row).is_some() {}
             let Some(other) = theirs.next_if(|other| other.row == entry.row) else {
@@ -220,7 +236,6 @@ impl<P: Peer> View<P> {
         newer.retain(|(_, at)| self.entries.get(*at).is_some_and(|entry| entry.seq > 0));
         let rows = self.rows_for(now, newer);
         if !rows.is_empty() || !digest.is_empty() {
-            let digest = Digest::new(digest);
             out.push(plain(from, Body::Delta { rows, digest, answer }));
         }
     }
@@ -255,24 +270,24 @@ impl<P: Peer> View<P> {
     /// Keeps the newer of each record that is wanted (G-6).
     pub(super) fn merge(&mut self, now: Time, rows: Vec<Versioned<P>>, out: &mut Vec<Output<P>>) {
         for Versioned { key, boot, seq, age, record } in rows {
-            let Some(entry) = self.find(RowId::new(key, boot)) else { continue };
-            let wanted = (entry.key, entry.boot) == (key, boot) && entry.seq < seq;
+            let row = RowId::new(key, boot);
+            let Ok(at) = self.entries.binary_search_by_key(&row, |entry| entry.row) else {
+                continue;
+            };
+            let (entry, offer) = (&mut self.entries[at], &mut self.offers[at]);
+            let wanted = (offer.key, offer.boot) == (key, boot) && entry.seq < seq;
             if key == self.me || !wanted {
                 continue;
             }
-            let Some(entry) = self.find(RowId::new(key, boot)) else { continue };
-            (entry.seq, entry.record, entry.fresh) = (seq, record, age.fresh(now));
+            (entry.seq, entry.fresh, offer.record) = (seq, age.fresh(now), record);
             out.push(Output::Event(Event::RecordChanged { key, boot }));
         }
     }
 
-    fn own(&self) -> Option<&Entry<P>> {
-        self.entries.get(self.own_at)
-    }
-
-    fn find(&mut self, row: RowId) -> Option<&mut Entry<P>> {
-        let at = self.entries.binary_search_by_key(&row, |entry| entry.row).ok()?;
-        self.entries.get_mut(at)
+    /// The local record, once there is one.
+    fn own(&self) -> Option<(&Entry, &Offer<P>)> {
+        let own = self.entries.get(self.own_at).zip(self.offers.get(self.own_at));
+        own.filter(|(entry, _)| entry.seq > 0)
     }
 
     /// What this node says of itself is always new.
@@ -297,9 +312,9 @@ impl<P: Peer> View<P> {
         let mut left = DELTA_BYTES_MAX;
         let mut rows = Vec::new();
         for (_, at) in newer {
-            let Some(entry) = self.entries.get(at) else { continue };
-            let row = versioned(entry, now);
-            let bytes = encoded(&row).len();
+            let Some(entry) = self.entries.get(at).zip(self.offers.get(at)) else { continue };
+            let row = versioned(entry.0, entry.1, now);
+            let bytes = encoded_bytes(&row);
             if bytes > left && !rows.is_empty() {
                 break;
             }
@@ -310,22 +325,12 @@ impl<P: Peer> View<P> {
     }
 }
 
-fn empty<P: Peer>(key: P, boot: u64) -> Entry<P> {
-    let row = RowId::new(key, boot);
-    Entry { row, key, boot, seq: 0, record: Record::default(), fresh: Time(0) }
-}
-
-fn known<P>(entry: &Entry<P>, now: Time) -> Known {
+fn known(entry: &Entry, now: Time) -> Known {
     Known { row: entry.row, seq: entry.seq, age: Age::new(entry.fresh, now) }
 }
 
-fn versioned<P: Peer>(entry: &Entry<P>, now: Time) -> Versioned<P> {
-    let Entry { key, boot, seq, record, fresh, .. } = entry;
-    Versioned {
-        key: *key,
-        boot: *boot,
-        seq: *seq,
-        age: Age::new(*fresh, now),
-        record: record.clone(),
-    }
+fn versioned<P: Peer>(entry: &Entry, offer: &Offer<P>, now: Time) -> Versioned<P> {
+    let Offer { key, boot, record } = offer;
+    let age = Age::new(entry.fresh, now);
+    Versioned { key: *key, boot: *boot, seq: entry.seq, age, record: record.clone() }
 }

@@ -75,13 +75,14 @@ impl World {
         for value in [now.0, u64::from(node), kind, length] {
             self.trace.add(value);
         }
-        let mut out = Vec::new();
+        let mut out = std::mem::take(&mut self.out);
         gossip.handle(now, input, &mut out);
         entry.wanted_at = gossip.poll_timeout().map(|at| at.max(Time(now.0 + 1)));
         self.schedule_wake(node);
-        for output in out {
+        for output in out.drain(..) {
             self.carry_out(node, output);
         }
+        self.out = out;
     }
 
     fn carry_out(&mut self, node: u32, output: Output<u32>) {

@@ -1,4 +1,4 @@
-//! The world: a heap of happenings, the nodes they happen to, and the faults a test makes.
+//! The world: what will happen, the nodes they happen to, and the faults a test makes.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use super::network::{Item, Network, Transit};
 use super::schedule::{Happening, Schedule};
 use super::trace::Trace;
-use crate::gossip::{Config, Event, Gossip, Input, Peer, Record};
+use crate::gossip::{Config, Event, Gossip, Input, Output, Peer, Record};
 use crate::machine::{Rng, Time};
 
 /// A starved process runs for at most so long before it waits again.
@@ -56,6 +56,8 @@ pub struct World {
     pub(super) trace: Trace,
     pub(super) seen: Vec<Seen>,
     pub(super) bytes_sent: u64,
+    /// Empty, but for the memory that it has.
+    pub(super) out: Vec<Output<u32>>,
     rng: Rng,
 }
 
@@ -83,6 +85,7 @@ impl World {
             trace: Trace::new(),
             seen: Vec::new(),
             bytes_sent: 0,
+            out: Vec::new(),
             rng: Rng::new(seed ^ 0x5_11CE),
         }
     }
@@ -153,32 +156,35 @@ impl World {
         let mut all: Vec<(u32, String)> =
             (0..self.nodes.len() as u32).map(|node| (node, node.to_string())).collect();
         all.sort_unstable_by_key(|(node, _)| node.place());
+        let lives = all.iter().map(|(key, address)| (*key, 1, address.as_str()));
+        let first = Gossip::new(0, 1, 0, Config { address: 0.to_string(), ..self.config.clone() });
+        let first = first.with_members(lives);
         for node in 0..self.nodes.len() as u32 {
-            self.start_knowing(node, &all);
+            self.start_with(node, |gossip| gossip.with_table_of(&first));
         }
     }
 
     /// Starts a process with the next boot; nothing when it runs.
     pub fn start(&mut self, node: u32) {
-        self.start_knowing(node, &[]);
+        if self.start_with(node, |gossip| gossip) {
+            self.dial_seeds(node, self.boot(node));
+        }
     }
 
-    fn start_knowing(&mut self, node: u32, others: &[(u32, String)]) {
+    /// Starts a process after `prepare` had its machine; false when it runs.
+    fn start_with(&mut self, node: u32, prepare: impl FnOnce(Gossip<u32>) -> Gossip<u32>) -> bool {
         let seed = Rng::new(self.seed.wrapping_add(u64::from(node) << 32)).next_u64();
         let config = Config { address: node.to_string(), ..self.config.clone() };
         let Some(entry) = self.nodes.get_mut(node as usize).filter(|n| n.gossip.is_none()) else {
-            return;
+            return false;
         };
         entry.boot += 1;
         let boot = entry.boot;
-        let lives = others.iter().map(|(key, address)| (*key, 1, address.as_str()));
         let gossip = Gossip::new(node, boot, seed.wrapping_add(boot), config);
-        entry.gossip = Some(gossip.with_members(lives));
+        entry.gossip = Some(prepare(gossip));
         let record = entry.record.clone();
         self.tell(node, Input::LocalRecord(record));
-        if others.is_empty() {
-            self.dial_seeds(node, boot);
-        }
+        true
     }
 
     /// Kills a process: its connections close, dials to it are refused.
