@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::carrier::{Address, Carrier};
 use crate::cell::Cell;
 use crate::context::Context;
-use crate::demand::{Demand, Place};
+use crate::demand::{Demand, Place, PlaceStrategy};
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Exit, Fault};
@@ -255,6 +255,8 @@ pub struct Settings {
     pub demand: Demand,
     /// Where it may run.
     pub place: Place,
+    /// Which of the nodes with room it prefers.
+    pub strategy: PlaceStrategy,
     /// Waits between restarts after code faults; `None` restarts at once, as OTP does.
     pub backoff: Option<(Duration, Duration)>,
     /// What becomes of the messages that waited during a restart.
@@ -275,6 +277,7 @@ impl Default for Settings {
             run: Run::default(),
             demand: Demand::default(),
             place: Place::default(),
+            strategy: PlaceStrategy::default(),
             backoff: None,
             on_restart: OnRestart::default(),
             on_partition: OnPartition::default(),
@@ -420,6 +423,21 @@ impl<A: Actor, R> Spec<A, R> {
         A: Kind,
     {
         self.placed(Place::On(node))
+    }
+
+    /// May be started on any node that hosts its kind and has room, and prefers full ones, so that
+    /// others stay empty. The default prefers those that are used least.
+    #[must_use]
+    pub fn pack(mut self) -> Self
+    where
+        A: Kind,
+    {
+        self.settings.strategy = PlaceStrategy::Pack;
+        let place = match self.settings.place {
+            Place::Here => Place::Anywhere,
+            place => place,
+        };
+        self.placed(place)
     }
 
     fn placed(mut self, place: Place) -> Self

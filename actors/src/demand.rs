@@ -156,6 +156,16 @@ pub enum Place {
     On(NodeId),
 }
 
+/// Which of the nodes with room an actor prefers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlaceStrategy {
+    /// The one that is used least, by its fullest dimension.
+    #[default]
+    Spread,
+    /// The one that is used most, so that others stay empty.
+    Pack,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

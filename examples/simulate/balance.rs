@@ -1,6 +1,6 @@
 //! Where actors go: every survivor places some at once, by its own view, and the targets admit.
 
-use mobula::actors::demand::Demand;
+use mobula::actors::demand::{Demand, PlaceStrategy};
 use mobula::actors::id::{ActorId, Epoch};
 use mobula::gossip::{Record, Row};
 use mobula::machine::{Rng, Time};
@@ -89,6 +89,7 @@ fn place(
         kind: KIND.to_owned(),
         demand: demand.clone(),
         place: Where::Anywhere,
+        strategy: PlaceStrategy::Spread,
         avoid: Vec::new(),
     };
     let mut attempt = Attempt::new(now, request, PLACED_WITHIN);

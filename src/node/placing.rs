@@ -174,6 +174,7 @@ impl Placer {
             kind: request.seed.kind().to_owned(),
             demand: request.settings.demand.clone(),
             place: Where::new(request.settings.place, self.cluster.id),
+            strategy: request.settings.strategy,
             avoid: request.avoid.clone(),
         };
         let mut denied: Option<Denied> = None;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mobula_actors::{
-    demand::{Demand, Place},
+    demand::{Demand, Place, PlaceStrategy},
     id::NodeId,
 };
 
@@ -39,6 +39,8 @@ pub struct Request<N> {
     pub demand: Demand,
     /// Where it may go.
     pub place: Where<N>,
+    /// Which of the nodes with room it prefers.
+    pub strategy: PlaceStrategy,
     /// Nodes to use only when no other node has room by the view.
     pub avoid: Vec<N>,
 }

@@ -8,8 +8,8 @@
 //!
 //! Source: M. Mitzenmacher, "How Useful Is Old Information?", 2000 (two choices, stale loads).
 //!
-//! The one strategy is to spread by the largest dimension; another one is another function beside
-//! [`score()`].
+//! By default actors spread by the largest dimension; those that pack take the fullest of some more
+//! nodes that are drawn.
 //!
 //! Invariants:
 //! - **P-1** In every dimension, running + reserved never exceeds a ledger's capacity.

@@ -2,7 +2,7 @@
 
 use std::fmt::Debug;
 
-use mobula_actors::demand::Demand;
+use mobula_actors::demand::{Demand, PlaceStrategy};
 
 use super::{
     candidate::{Candidate, Request},
@@ -17,7 +17,7 @@ pub const PREFERENCE: f64 = 0.25;
 
 /// The best of a few nodes of `pool` for which `free` says what they have.
 ///
-/// Two are drawn. If the request prefers some nodes, one of those that meet most of it joins them:
+/// Two are drawn, and of two the emptier is taken; to pack, more, and the fullest. If the request prefers some nodes, one of those that meet most of it joins them:
 /// among many nodes, two that are drawn would seldom include it.
 pub(super) fn pick<'v, 'a, N: Copy + Ord + Debug>(
     rng: &mut Rng,
@@ -27,10 +27,21 @@ pub(super) fn pick<'v, 'a, N: Copy + Ord + Debug>(
 ) -> Option<&'v Candidate<'a, N>> {
     let usable = |candidate: &'v Candidate<'a, N>| Some((candidate, free(candidate)?));
     let wanted = request.prefers().then(|| most_wanted(&pool, request, &free));
-    let mut drawn = sample(rng, pool, 2, usable);
+    let few = match request.strategy {
+        PlaceStrategy::Spread => 2,
+        // Whoever looks for the fullest looks at more. Herds are what it wants.
+        PlaceStrategy::Pack => 2 + pool.len().isqrt(),
+    };
+    let mut drawn = sample(rng, pool, few, usable);
     drawn.extend(sample(rng, wanted.unwrap_or_default(), 1, usable));
     let scored = drawn.into_iter().map(|(candidate, free)| {
         let load = score(&candidate.total, &free, &request.demand, candidate.age);
+        let load = match request.strategy {
+            PlaceStrategy::Spread => load,
+            // The fullest comes first, and one without room last.
+            PlaceStrategy::Pack if free.fits(&request.demand) => -load,
+            PlaceStrategy::Pack => load,
+        };
         (load + PREFERENCE * request.unmet(candidate), candidate)
     });
     // Of equals the first stays: the order is random.

@@ -9,7 +9,7 @@ mod spread;
 use std::{collections::BTreeMap, time::Duration};
 
 use mobula_actors::{
-    demand::Demand,
+    demand::{Demand, PlaceStrategy},
     id::{ActorId, Epoch},
 };
 
@@ -46,7 +46,13 @@ fn node(node: u32, total: Capacity, kinds: &[String]) -> Candidate<'_, u32> {
 }
 
 fn request(demand: Demand) -> Request<u32> {
-    Request { kind: "worker".to_owned(), demand, place: Where::Anywhere, avoid: Vec::new() }
+    Request {
+        kind: "worker".to_owned(),
+        demand,
+        place: Where::Anywhere,
+        strategy: PlaceStrategy::Spread,
+        avoid: Vec::new(),
+    }
 }
 
 /// One chooser, with its own debits and randomness.

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use mobula_actors::demand::Demand;
+use mobula_actors::demand::{Demand, PlaceStrategy};
 use mobula_actors::id::{ActorId, Epoch};
 
 use crate::machine::{Rng, Time};
@@ -114,7 +114,13 @@ pub(super) fn kinds() -> Vec<String> {
 }
 
 pub(super) fn request(demand: Demand) -> Request<u32> {
-    Request { kind: "task".to_owned(), demand, place: Where::Anywhere, avoid: Vec::new() }
+    Request {
+        kind: "task".to_owned(),
+        demand,
+        place: Where::Anywhere,
+        strategy: PlaceStrategy::Spread,
+        avoid: Vec::new(),
+    }
 }
 
 /// One whole device, and memory whose logarithm is uniform.

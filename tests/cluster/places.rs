@@ -78,6 +78,16 @@ async fn an_actor_is_told_which_device_its_demand_was_granted_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn actors_that_pack_leave_other_nodes_empty() {
+    let nodes = cluster(3, |_, builder| builder.host::<Puppet>()).await;
+    for _ in 0..6 {
+        let spec = Puppet::spec(Make::Plain).needs(Demand::cpu(1.0)).pack();
+        nodes[0].spawn(spec).await.unwrap();
+    }
+    eventually("all are on one node", || used(&nodes).contains(&(6 * CORE))).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn required_labels_are_required_and_preferred_ones_preferred() {
     let label = |i, builder: mobula::node::NodeBuilder| match i {
         0 => builder.host::<Puppet>(),

@@ -1,7 +1,7 @@
-use mobula_actors::demand::Demand;
+use mobula_actors::demand::{Demand, PlaceStrategy};
 
 use super::{Chooser, cores, kinds, ledgers, node, request};
-use crate::placement::Capacity;
+use crate::placement::{Capacity, Request};
 
 #[test]
 fn twelve_partitions_spread_over_three_equal_nodes_before_any_record_arrives() {
@@ -20,6 +20,22 @@ fn twelve_partitions_spread_over_three_equal_nodes_before_any_record_arrives() {
     // Two samples of three nodes leave one out each time: exact figures give 98.3 % within one
     // of four. Without debits every choice is a coin toss, and 38 % are.
     assert!(even >= 190, "{even} of 200");
+}
+
+#[test]
+fn actors_that_pack_fill_one_node_after_the_other() {
+    let kinds = kinds();
+    // So few that each choice looks at all of them.
+    let view: Vec<_> = (0..4).map(|n| node(n, cores(1_000), &kinds)).collect();
+    for seed in 0..50 {
+        let (mut chooser, mut targets) = (Chooser::new(seed), ledgers(&view));
+        let pack = Request { strategy: PlaceStrategy::Pack, ..request(Demand::cpu(0.25)) };
+        for id in 0..8 {
+            chooser.place(id, &pack, &view, &mut targets).0.unwrap();
+        }
+        let used = targets.values().filter(|ledger| ledger.counts().0 > 0).count();
+        assert_eq!(used, 2, "seed {seed}: eight quarters of a core");
+    }
 }
 
 /// Lets `choosers` place one actor each on `nodes` of ten places by one view that never changes.
