@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::agenda::Agenda;
 use super::ground::{DELAY, DEVICES, Ground, exponential, kinds, request, task_demand};
 use super::trace::Trace;
 use crate::machine::{Rng, Time};
@@ -58,8 +59,7 @@ impl GangLoad {
     pub fn run(self, seed: u64) -> GangWaits {
         let kinds = kinds();
         let mut world = Gangs::new(self, seed, &kinds);
-        while let Some(((at, _), event)) = world.events.pop_first() {
-            world.now = at;
+        while let Some(event) = world.agenda.next() {
             world.handle(event);
         }
         world.waits()
@@ -87,9 +87,7 @@ struct Placing {
 
 struct Gangs<'a> {
     load: GangLoad,
-    now: Time,
-    made: u64,
-    events: BTreeMap<(Time, u64), Event>,
+    agenda: Agenda<Event>,
     ground: Ground,
     view: Vec<Candidate<'a, u32>>,
     kinds: &'a [String],
@@ -111,9 +109,7 @@ impl<'a> Gangs<'a> {
         let ground = Ground::new(load.nodes);
         let mut world = Self {
             load,
-            now: Time(0),
-            made: 0,
-            events: BTreeMap::new(),
+            agenda: Agenda::default(),
             view: ground.view(kinds),
             ground,
             kinds,
@@ -128,14 +124,9 @@ impl<'a> Gangs<'a> {
             waited: Duration::ZERO,
             trace: Trace::new(),
         };
-        world.after(Duration::ZERO, Event::Arrive);
-        world.after(load.view_age, Event::Refresh);
+        world.agenda.after(Duration::ZERO, Event::Arrive);
+        world.agenda.after(load.view_age, Event::Refresh);
         world
-    }
-
-    fn after(&mut self, wait: Duration, event: Event) {
-        self.made += 1;
-        self.events.insert((self.now.after(wait), self.made), event);
     }
 
     fn handle(&mut self, event: Event) {
@@ -144,7 +135,7 @@ impl<'a> Gangs<'a> {
             Event::Refresh => {
                 self.view = self.ground.view(self.kinds);
                 if self.arrived < self.load.gangs || !self.placing.is_empty() {
-                    self.after(self.load.view_age, Event::Refresh);
+                    self.agenda.after(self.load.view_age, Event::Refresh);
                 }
             }
             Event::Step(number) => self.step(number),
@@ -163,8 +154,8 @@ impl<'a> Gangs<'a> {
             self.arrived += 1;
             let (layout, members) = self.draw();
             let members = vec![request(task_demand(&mut self.rng)); members];
-            let gang = Gang::new(self.now, members, layout, self.load.placed_within);
-            let placing = Placing { gang, arrived: self.now, asked: BTreeMap::new() };
+            let gang = Gang::new(self.agenda.now(), members, layout, self.load.placed_within);
+            let placing = Placing { gang, arrived: self.agenda.now(), asked: BTreeMap::new() };
             self.placing.insert(self.arrived, placing);
             self.step(self.arrived);
         }
@@ -173,7 +164,7 @@ impl<'a> Gangs<'a> {
         let members = f64::from(BURST) * (3.0 * 33.0 + 5.0) / 4.0;
         let pause = self.load.runs.mul_f64(members / (places * self.load.share));
         let pause = exponential(&mut self.rng, pause);
-        self.after(pause, Event::Arrive);
+        self.agenda.after(pause, Event::Arrive);
     }
 
     /// A layout, and how many members; no more on one node than it has places.
@@ -189,28 +180,28 @@ impl<'a> Gangs<'a> {
         loop {
             let Some(placing) = self.placing.get_mut(&number) else { return };
             let gang = &mut placing.gang;
-            match gang.next(self.now, &self.view, &mut self.debits, &mut self.rng) {
+            match gang.next(self.agenda.now(), &self.view, &mut self.debits, &mut self.rng) {
                 GangStep::Ask { member, node } => {
                     self.numbers += 1;
                     placing.asked.insert(member, self.numbers);
-                    return self.after(DELAY, Event::Asked(number, node, self.numbers));
+                    return self.agenda.after(DELAY, Event::Asked(number, node, self.numbers));
                 }
                 GangStep::Release(those) => {
                     let ids = those.iter().filter_map(|(member, _)| placing.asked.remove(member));
                     let ids = ids.collect();
                     self.given_up += 1;
-                    self.after(DELAY, Event::Release(ids));
+                    self.agenda.after(DELAY, Event::Release(ids));
                 }
                 GangStep::Commit(nodes) => {
                     let ids = placing.asked.values().copied();
                     let members = nodes.into_iter().zip(ids).collect();
                     self.placed += 1;
-                    self.waited += self.now.since(placing.arrived);
+                    self.waited += self.agenda.now().since(placing.arrived);
                     self.placing.remove(&number);
-                    return self.after(DELAY, Event::Start(members));
+                    return self.agenda.after(DELAY, Event::Start(members));
                 }
                 GangStep::Wait { until } => {
-                    return self.after(until.since(self.now), Event::Step(number));
+                    return self.agenda.after(until.since(self.agenda.now()), Event::Step(number));
                 }
                 GangStep::Fail(_) => {
                     self.failed += 1;
@@ -225,12 +216,12 @@ impl<'a> Gangs<'a> {
         let Some(placing) = self.placing.get(&number) else { return };
         // The members of a gang are alike.
         let demand = placing.gang.members()[0].demand.clone();
-        let verdict = self.ground.reserve(self.now, node, id, &demand);
+        let verdict = self.ground.reserve(self.agenda.now(), node, id, &demand);
         let granted = matches!(verdict, Verdict::Granted { .. });
         for value in [number, node.into(), granted.into()] {
             self.trace.add(value);
         }
-        self.after(DELAY, Event::Answered(number, verdict));
+        self.agenda.after(DELAY, Event::Answered(number, verdict));
     }
 
     fn answered(&mut self, number: u64, verdict: Verdict) {
@@ -244,10 +235,13 @@ impl<'a> Gangs<'a> {
 
     fn start(&mut self, members: &[(u32, u128)]) {
         for (node, id) in members {
-            assert!(self.ground.start(self.now, *node, *id), "a committed reservation had expired");
+            assert!(
+                self.ground.start(self.agenda.now(), *node, *id),
+                "a committed reservation had expired"
+            );
         }
         let runs = exponential(&mut self.rng, self.load.runs);
-        self.after(runs, Event::Release(members.iter().map(|(_, id)| *id).collect()));
+        self.agenda.after(runs, Event::Release(members.iter().map(|(_, id)| *id).collect()));
     }
 
     fn waits(self) -> GangWaits {

@@ -15,6 +15,7 @@
 //! - **SW-2** Frames of one connection arrive in the order sent; a close comes after them.
 //! - **SW-3** A silent link holds what was sent and delivers it when it heals.
 
+mod agenda;
 mod chaos;
 mod driver;
 mod gangs;

@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::agenda::Agenda;
 use super::ground::{DELAY, DEVICES, Ground, exponential, kinds, request, task_demand};
 use super::trace::Trace;
 use crate::machine::{Rng, Time};
@@ -89,9 +90,7 @@ struct Task {
 
 struct Placements<'a> {
     load: Load,
-    now: Time,
-    made: u64,
-    events: BTreeMap<(Time, u64), Event>,
+    agenda: Agenda<Event>,
     ground: Ground,
     view: Vec<Candidate<'a, u32>>,
     kinds: &'a [String],
@@ -110,9 +109,7 @@ impl<'a> Placements<'a> {
         let ground = Ground::new(load.nodes);
         let mut world = Self {
             load,
-            now: Time(0),
-            made: 0,
-            events: BTreeMap::new(),
+            agenda: Agenda::default(),
             view: ground.view(kinds),
             ground,
             kinds,
@@ -125,25 +122,19 @@ impl<'a> Placements<'a> {
             refusals: 0,
             trace: Trace::new(),
         };
-        world.after(Duration::ZERO, Event::Arrive);
-        world.after(load.view_age, Event::Refresh);
+        world.agenda.after(Duration::ZERO, Event::Arrive);
+        world.agenda.after(load.view_age, Event::Refresh);
         world
     }
 
     fn run(&mut self) {
-        while let Some(((at, _), event)) = self.events.pop_first() {
-            self.now = at;
+        while let Some(event) = self.agenda.next() {
             self.handle(event);
         }
     }
 
-    fn after(&mut self, wait: Duration, event: Event) {
-        self.made += 1;
-        self.events.insert((self.now.after(wait), self.made), event);
-    }
-
     fn arriving(&self) -> bool {
-        self.now < Time(0).after(self.load.lasts)
+        self.agenda.now() < Time(0).after(self.load.lasts)
     }
 
     fn handle(&mut self, event: Event) {
@@ -151,7 +142,7 @@ impl<'a> Placements<'a> {
             Event::Arrive => self.arrive(),
             Event::Refresh if self.arriving() => {
                 self.view = self.ground.view(self.kinds);
-                self.after(self.load.view_age, Event::Refresh);
+                self.agenda.after(self.load.view_age, Event::Refresh);
             }
             Event::Refresh => {}
             Event::Step(task) => self.step(task),
@@ -168,21 +159,23 @@ impl<'a> Placements<'a> {
         let places = f64::from(self.load.nodes) * DEVICES as f64;
         let pause = self.load.task.div_f64(places * self.load.share);
         let pause = exponential(&mut self.rng, pause);
-        self.after(pause, Event::Arrive);
+        self.agenda.after(pause, Event::Arrive);
         let demand = task_demand(&mut self.rng);
         let home = self.rng.below(self.load.nodes.into()) as u32;
-        let attempt = Attempt::new(self.now, request(demand), PLACED_WITHIN);
-        let number = self.made;
-        self.tasks.insert(number, Task { home, arrived: self.now, attempt });
+        let attempt = Attempt::new(self.agenda.now(), request(demand), PLACED_WITHIN);
+        let number = self.agenda.made();
+        self.tasks.insert(number, Task { home, arrived: self.agenda.now(), attempt });
         self.step(number);
     }
 
     fn step(&mut self, number: u64) {
         let Some(task) = self.tasks.get_mut(&number) else { return };
         let debits = &mut self.debits[task.home as usize];
-        match task.attempt.next(self.now, &self.view, debits, &mut self.rng) {
-            Step::Ask(target) => self.after(DELAY, Event::Asked(number, target)),
-            Step::Wait { until } => self.after(until.since(self.now), Event::Step(number)),
+        match task.attempt.next(self.agenda.now(), &self.view, debits, &mut self.rng) {
+            Step::Ask(target) => self.agenda.after(DELAY, Event::Asked(number, target)),
+            Step::Wait { until } => {
+                self.agenda.after(until.since(self.agenda.now()), Event::Step(number))
+            }
             Step::Fail(_) => self.over(number, false),
         }
     }
@@ -192,17 +185,17 @@ impl<'a> Placements<'a> {
         self.asked += 1;
         let reservation = self.asked;
         let demand = task.attempt.request().demand.clone();
-        let verdict = self.ground.reserve(self.now, target, reservation, &demand);
+        let verdict = self.ground.reserve(self.agenda.now(), target, reservation, &demand);
         let granted = matches!(verdict, Verdict::Granted { .. });
         if granted {
-            self.ground.start(self.now, target, reservation);
+            self.ground.start(self.agenda.now(), target, reservation);
             let lasts = exponential(&mut self.rng, self.load.task);
-            self.after(lasts, Event::End(reservation));
+            self.agenda.after(lasts, Event::End(reservation));
         }
         for value in [number, target.into(), granted.into()] {
             self.trace.add(value);
         }
-        self.after(DELAY, Event::Answered(number, target, verdict));
+        self.agenda.after(DELAY, Event::Answered(number, target, verdict));
     }
 
     fn answered(&mut self, number: u64, target: u32, verdict: &Verdict) {
@@ -217,7 +210,7 @@ impl<'a> Placements<'a> {
     fn over(&mut self, number: u64, placed: bool) {
         let Some(task) = self.tasks.remove(&number) else { return };
         if self.load.counts(task.arrived) {
-            self.waits.push(self.now.since(task.arrived));
+            self.waits.push(self.agenda.now().since(task.arrived));
             self.failed += u64::from(!placed);
         }
     }
