@@ -170,7 +170,7 @@ impl Children {
         actor: ActorId,
         epoch: Epoch,
     ) -> Result<(), Violation> {
-        let children = self.children();
+        let children = self.table();
         match children.get(&actor) {
             Some(Child { epoch: known, .. }) if epoch > *known => {
                 Err(Violation::Epoch { actor, claimed: epoch, known: *known })
@@ -296,7 +296,7 @@ impl Children {
     }
 
     fn watch_of(&self, actor: ActorId, epoch: Epoch) -> Option<Arc<dyn Watch>> {
-        let children = self.children();
+        let children = self.table();
         children.get(&actor).filter(|child| child.epoch == epoch)?.watch.clone()
     }
 
@@ -312,7 +312,7 @@ impl Children {
     }
 
     fn on_node(&self, node: NodeId) -> Vec<(ActorId, Epoch)> {
-        let children = self.children();
+        let children = self.table();
         let there = children.iter().filter(|(_, child)| child.node == Some(node));
         there.map(|(actor, child)| (*actor, child.epoch)).collect()
     }
@@ -324,6 +324,7 @@ impl Children {
         children
     }
 
+    /// For whoever only looks: the ways of messages stay what they are.
     fn table(&self) -> MutexGuard<'_, HashMap<ActorId, Child>> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
