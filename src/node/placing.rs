@@ -75,11 +75,12 @@ impl Placer {
         let mut unfinished = Unfinished { cluster, actor, epoch, at: None, finished: false };
         let node = match self.again(&request, &mut unfinished).await {
             Some(started) => started?,
-            None if self.waits(&request) => {
-                self.majority(&request).await;
+            None => {
+                if self.waits(&request) {
+                    self.majority(&request).await;
+                }
                 self.find_node(&request, &mut unfinished).await?
             }
-            None => self.find_node(&request, &mut unfinished).await?,
         };
         if !self.cluster.children.started(actor, epoch, node) {
             return Err(SpawnError::Start(Exit::Killed));
