@@ -210,8 +210,8 @@ pub(crate) fn in_turn<R>(
     cx: &mut TaskContext<'_>,
     poll: impl FnOnce(&mut TaskContext<'_>) -> R,
 ) -> R {
-    // Fails only while the thread ends.
     let begin = |turn: &Turn| turn.swap((own.0.take(), true, None));
+    // Fails only while the thread ends.
     let Ok(outer) = TURN.try_with(begin) else { return poll(cx) };
     let polled = poll(cx);
     if let Ok((alarm, _, wanted)) = TURN.try_with(|turn| turn.swap(outer)) {

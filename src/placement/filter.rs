@@ -183,11 +183,7 @@ fn allowed<'v, 'a, N: Copy + Ord + Debug>(
     mut named: Vec<&'v Candidate<'a, N>>,
 ) -> Result<Vec<&'v Candidate<'a, N>>, Box<NoCapacity<N>>> {
     let (mut forbidden, mut lacking, mut hosting) = (Vec::new(), Vec::new(), None);
-    let suits = |c: &Candidate<'_, N>| match c.kinds.contains(&request.kind) {
-        true => labelled(&request.demand, c.labels),
-        false => Err(Unfit::NotHosted(request.kind.clone())),
-    };
-    named.retain(|c| match suits(c) {
+    named.retain(|c| match request.suits(c) {
         Ok(()) => true,
         Err(Unfit::Forbidden(label)) => {
             forbidden.push(label);
@@ -235,9 +231,16 @@ impl<N: Copy + Ord + Debug> Request<N> {
     /// Whether `candidate` could hold it if it were empty.
     pub(super) fn allows(&self, candidate: &Candidate<'_, N>) -> bool {
         self.place.allows(candidate.node)
-            && candidate.kinds.contains(&self.kind)
-            && labelled(&self.demand, candidate.labels).is_ok()
+            && self.suits(candidate).is_ok()
             && candidate.total.fits(&self.demand)
+    }
+
+    /// Whether `candidate` hosts the kind and carries the right labels.
+    fn suits(&self, candidate: &Candidate<'_, N>) -> Result<(), Unfit> {
+        match candidate.kinds.contains(&self.kind) {
+            true => labelled(&self.demand, candidate.labels),
+            false => Err(Unfit::NotHosted(self.kind.clone())),
+        }
     }
 
     /// The refusal of this request.

@@ -1,7 +1,8 @@
 //! Where an actor goes: the chooser's guess from the view, and the target's verdict.
 //!
 //! The chooser owns an [`Attempt`] per placement: it filters the view, samples two nodes, asks the
-//! better one, whether or not it shows room, and learns from a refusal. The target owns a [`Ledger`], which admits or refuses with
+//! better one, whether or not it shows room, and learns from a refusal. The target owns a
+//! [`Ledger`], which admits or refuses with
 //! fresh figures. Why so: least-loaded-of-the-view herds as soon as the view is older than the time
 //! between two starts; two samples and admission at the target do not. A [`Gang`] is placed as a
 //! whole, by the same view and the same books.

@@ -17,8 +17,9 @@ pub const PREFERENCE: f64 = 0.25;
 
 /// The best of a few nodes of `pool` for which `free` says what they have.
 ///
-/// Two are drawn, and of two the emptier is taken; to pack, more, and the fullest. If the request prefers some nodes, one of those that meet most of it joins them:
-/// among many nodes, two that are drawn would seldom include it.
+/// Two are drawn, and of two the emptier is taken; to pack, more, and the fullest. If the request
+/// prefers some nodes, one of those that meet most of it joins them: among many nodes, two that are
+/// drawn would seldom include it.
 pub(super) fn pick<'v, 'a, N: Copy + Ord + Debug>(
     rng: &mut Rng,
     pool: Vec<&'v Candidate<'a, N>>,

@@ -17,9 +17,9 @@ pub const NEARLY_FULL: f64 = 0.95;
 
 /// The largest used share after the placement, plus the share of places for actors.
 ///
-/// Device dimensions count like any other, and so do the counters that the demand names. Places are a term of their own: actors that demand
-/// nothing else still spread, and a few of them never outweigh a core. An old record can make a
-/// node look worse, never better.
+/// Device dimensions count like any other, and so do the counters that the demand names. Places are
+/// a term of their own: actors that demand nothing else still spread, and a few of them never
+/// outweigh a core. An old record can make a node look worse, never better.
 #[must_use]
 pub fn score(total: &Capacity, free: &Capacity, demand: &Demand, age: Duration) -> f64 {
     let used = |dimension| total.utilisation_after(free, demand, &dimension);

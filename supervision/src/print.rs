@@ -21,8 +21,9 @@ struct Line {
 impl Tree {
     /// The tree as a text: a line for each supervisor, with its strategy and how many of its
     /// children run, and below it one for each child, indented: its id, its state, its type (or its
-    /// kind), the node it runs on if that is another one, how often it was started again, what
-    /// its start waits for, and how its last run ended. Of the children of a dynamic supervisor the first 20 are printed.
+    /// kind), the node it runs on if that is another one, how often it was started again, what its
+    /// start waits for, and how its last run ended. Of the children of a dynamic supervisor the first
+    /// 20 are printed.
     ///
     /// ```text
     /// tree            running     one for one, 2 of 3 run
