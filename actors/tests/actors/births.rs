@@ -4,11 +4,10 @@ use std::sync::mpsc as blocking;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use mobula_actors::{Actor, ActorRef, CallError, Context, Engine, Fault, Lost, Reply, Stuck};
+use mobula_actors::{Actor, ActorRef, CallError, Context, Engine, Fault, Lost, Reply};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::mpsc;
 
-use crate::puppet::{engine, next, soon};
+use crate::puppet::{engine, next, soon, stuck_for};
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap()
@@ -182,13 +181,7 @@ impl Actor for Parent {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_start_that_never_yields_is_reported_and_after_it_its_spawner() {
     let engine = engine();
-    let (told, mut stuck) = mpsc::unbounded_channel::<Stuck>();
-    let limit = Duration::from_millis(20);
-    engine
-        .watch_handlers(limit, move |seen| {
-            let _ = told.send(seen);
-        })
-        .unwrap();
+    let mut stuck = stuck_for(&engine, Duration::from_millis(20));
     let parent = engine.spawn(Parent::spec(())).await.unwrap();
     let ((child_over, child), (over, mine)) = (blocking::channel(), blocking::channel());
     parent.cast([child, mine]).unwrap();

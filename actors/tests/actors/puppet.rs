@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use mobula_actors::id::Epoch;
 use mobula_actors::spawner::{Notice, Watch};
-use mobula_actors::{Actor, ActorRef, Context, Down, Engine, Exit, Fault, Reply};
+use mobula_actors::{Actor, ActorRef, Context, Down, Engine, Exit, Fault, Reply, Stuck};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
@@ -200,6 +200,17 @@ pub(crate) async fn next<T>(events: &mut mpsc::UnboundedReceiver<T>) -> T {
 }
 
 /// The end of the actor's present run.
+/// Hears of each handler of `engine` that keeps its thread for `limit`.
+pub(crate) fn stuck_for(engine: &Engine, limit: Duration) -> mpsc::UnboundedReceiver<Stuck> {
+    let (told, stuck) = mpsc::unbounded_channel();
+    let tell = move |seen| {
+        // Nobody listens any more.
+        let _ = told.send(seen);
+    };
+    engine.watch_handlers(limit, tell).unwrap();
+    stuck
+}
+
 pub(crate) fn down<M: Send + 'static>(target: &ActorRef<M>) -> mpsc::UnboundedReceiver<Down> {
     let (told, seen) = mpsc::unbounded_channel();
     target.on_down(Box::new(move |down| {

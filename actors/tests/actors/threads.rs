@@ -4,10 +4,12 @@ use std::sync::mpsc as blocking;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use mobula_actors::{Actor, Context, Engine, Exit, Fault, Reply, Run, Stuck};
+use mobula_actors::{Actor, Context, Engine, Exit, Fault, Reply, Run};
 use tokio::sync::mpsc;
 
-use crate::puppet::{Event, Msg, Puppet, Script, busy, down, engine, next, puppet, soon};
+use crate::puppet::{
+    Event, Msg, Puppet, Script, busy, down, engine, next, puppet, soon, stuck_for,
+};
 
 /// Where it was polled and dropped.
 struct Bound {
@@ -158,13 +160,8 @@ fn an_actor_off_the_tasks_ends_with_its_runtime() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_handler_that_never_yields_is_reported_again_and_again() {
     let engine = engine();
-    let (told, mut stuck) = mpsc::unbounded_channel::<Stuck>();
     let limit = Duration::from_millis(20);
-    engine
-        .watch_handlers(limit, move |seen| {
-            let _ = told.send(seen);
-        })
-        .unwrap();
+    let mut stuck = stuck_for(&engine, limit);
     let (target, _events) = puppet(&engine, 4).await;
     let (quiet, _quiet_events) = puppet(&engine, 4).await;
     let _waits = busy(&quiet).await;

@@ -6,10 +6,9 @@ use std::time::Duration;
 
 use mobula_actors::{CallError, Engine, Exit, Lost, Why};
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
 
 use super::subject::{Event, Message, Msg, busy, inside, subject};
-use crate::puppet::{down, engine, next, soon};
+use crate::puppet::{down, engine, next, soon, stuck_for};
 
 // GU-1
 #[tokio::test]
@@ -73,12 +72,8 @@ async fn calls_that_expire_in_the_mailbox_of_a_guest_are_not_run() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_guest_that_does_not_yield_is_reported_and_stalls_nobody_and_ends_when_it_yields() {
     let engine = Engine::new(1, Handle::current());
-    let (report, mut reports) = mpsc::unbounded_channel();
     let limit = Duration::from_millis(20);
-    let tell = move |stuck| {
-        let _ = report.send(stuck);
-    };
-    engine.watch_handlers(limit, tell).unwrap();
+    let mut reports = stuck_for(&engine, limit);
     let (guest, mut events) = subject(&engine, 4).await;
     let (other, _other_events) = subject(&engine, 4).await;
     let release = Arc::new(AtomicBool::new(false));
