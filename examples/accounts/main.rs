@@ -13,16 +13,16 @@ mod book;
 mod flags;
 mod half;
 mod kept;
-#[path = "../shared/memory.rs"]
+#[path = "../common/memory.rs"]
 mod memory;
-#[path = "../shared/output.rs"]
+#[path = "../common/output.rs"]
 mod output;
 mod payer;
 mod payment;
 mod plain;
 mod random;
 mod report;
-#[path = "../shared/split_mix.rs"]
+#[path = "../common/split_mix.rs"]
 mod split_mix;
 
 use std::io::Write;

@@ -9,7 +9,7 @@
 
 mod flags;
 mod graph;
-#[path = "../shared/output.rs"]
+#[path = "../common/output.rs"]
 mod output;
 mod person;
 mod planner;

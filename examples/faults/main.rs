@@ -12,7 +12,7 @@ mod crew;
 mod echo;
 mod life;
 mod load;
-#[path = "../shared/memory.rs"]
+#[path = "../common/memory.rs"]
 mod memory;
 mod pulse;
 mod row;

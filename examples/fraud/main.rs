@@ -21,7 +21,7 @@ mod input;
 mod messages;
 mod model;
 mod oracle;
-#[path = "../shared/output.rs"]
+#[path = "../common/output.rs"]
 mod output;
 mod partition;
 mod pipeline;
@@ -30,7 +30,7 @@ mod report;
 mod scorer;
 mod sink;
 mod source;
-#[path = "../shared/split_mix.rs"]
+#[path = "../common/split_mix.rs"]
 mod split_mix;
 mod verdict;
 

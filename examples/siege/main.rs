@@ -10,7 +10,7 @@
 
 mod attack;
 mod child;
-#[path = "../shared/memory.rs"]
+#[path = "../common/memory.rs"]
 mod memory;
 mod peer;
 mod report;

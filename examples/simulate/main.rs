@@ -14,7 +14,7 @@ mod flags;
 #[path = "../../tests/sim/invariants/mod.rs"]
 mod invariants;
 mod measure;
-#[path = "../shared/output.rs"]
+#[path = "../common/output.rs"]
 mod output;
 mod placement;
 mod plot;
