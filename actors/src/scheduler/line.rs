@@ -75,6 +75,12 @@ impl Line {
         }
     }
 
+    /// As it looks to one worker while another takes the last.
+    #[cfg(test)]
+    pub(super) fn seems_to_hold_one(&self) {
+        self.len.store(1, Ordering::Relaxed);
+    }
+
     fn change<R>(&self, change: impl FnOnce(&mut VecDeque<Runnable>) -> R) -> R {
         let mut others: MutexGuard<'_, _> =
             self.others.lock().unwrap_or_else(PoisonError::into_inner);

@@ -164,15 +164,21 @@ impl Worker {
         if look_outside && let Some(ready) = self.scheduler.injected().pop_front() {
             return Some(ready);
         }
-        if self.nexts < NEXT_MAX || self.line().is_empty() {
-            let has_next = SEAT.with(|seat| seat.has_next.replace(false));
-            if has_next && let Some(next) = self.line().take_next() {
-                self.nexts += 1;
-                return Some(next);
-            }
+        if self.nexts < NEXT_MAX
+            && let Some(next) = self.take_next()
+        {
+            self.nexts += 1;
+            return Some(next);
         }
         self.nexts = 0;
-        self.line().pop_front().or_else(|| self.search())
+        // Another worker may have emptied the line just now: then it is the next one's turn after all.
+        self.line().pop_front().or_else(|| self.take_next()).or_else(|| self.search())
+    }
+
+    #[inline]
+    fn take_next(&self) -> Option<Runnable> {
+        let has_next = SEAT.with(|seat| seat.has_next.replace(false));
+        if has_next { self.line().take_next() } else { None }
     }
 
     #[cold]
@@ -244,4 +250,27 @@ fn stand_up((scheduler, number, has_next): Before) {
         seat.number.set(number);
         seat.has_next.set(has_next);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Weak;
+
+    use super::*;
+
+    // SC-2: a line that another worker empties at the very moment hides nobody.
+    #[test]
+    fn the_next_has_its_turn_when_the_line_was_emptied_by_another() {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let scheduler = Scheduler::new(runtime.handle().clone(), Weak::new());
+        let mut worker = Worker::new(scheduler.clone(), 0);
+        worker.nexts = NEXT_MAX;
+        let before = sit_down(&scheduler, 0);
+        let (ready, _task) = async_task::spawn(async {}, |_| {});
+        assert!(put_here(&scheduler, ready, false).is_none());
+        scheduler.lines[0].seems_to_hold_one();
+        let next = worker.next(false);
+        stand_up(before);
+        assert!(next.is_some());
+    }
 }
