@@ -46,9 +46,10 @@ struct Gangs {
 pub fn tasks(flags: &Flags) -> ExitCode {
     let begun = Instant::now();
     let lasts = Duration::from_secs_f64(flags.minutes * 60.0);
-    let load = Load { nodes: flags.nodes, share: 0.85, task: SECOND, view_age: SECOND, lasts };
+    let load = Load { nodes: flags.nodes, share: 0.85, task: SECOND, view_age: SECOND, lasts, faults: 0.0 };
     let waits = load.run(flags.seed);
-    let good = waits.mean <= MEAN_MAX && waits.failed == 0 && waits.oversubscribed == 0;
+    let books = waits.oversubscribed == 0 && say(waits.broken.as_deref());
+    let good = waits.mean <= MEAN_MAX && waits.failed == 0 && books;
     let figures = Tasks {
         nodes: flags.nodes,
         seed: flags.seed,
@@ -86,9 +87,11 @@ pub fn gangs(flags: &Flags, gangs: u64) -> ExitCode {
         runs: SECOND,
         view_age: SECOND,
         placed_within: 30 * SECOND,
+        faults: 0.0,
     };
     let waits = load.run(flags.seed);
-    let good = waits.stuck == 0 && waits.left == 0 && waits.oversubscribed == 0;
+    let books = waits.oversubscribed == 0 && say(waits.broken.as_deref());
+    let good = waits.stuck == 0 && waits.left == 0 && books;
     let figures = Gangs {
         nodes: flags.nodes,
         seed: flags.seed,
@@ -117,6 +120,14 @@ pub fn gangs(flags: &Flags, gangs: u64) -> ExitCode {
         figures.wall_s
     );
     finish(flags, &figures, &table, good)
+}
+
+/// Says on standard error what did not hold; whether nothing did not.
+fn say(broken: Option<&str>) -> bool {
+    if let Some(broken) = broken {
+        eprintln!("the books: {broken}");
+    }
+    broken.is_none()
 }
 
 fn finish(flags: &Flags, figures: &impl Serialize, table: &String, good: bool) -> ExitCode {

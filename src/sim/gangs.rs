@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::agenda::Agenda;
 use super::ground::{DELAY, DEVICES, Ground, exponential, kinds, request, task_demand};
+use super::placing::ANSWERED_WITHIN;
 use super::trace::Trace;
 use crate::machine::{Rng, Time};
 use crate::placement::{Candidate, Debits, Gang, GangStep, Layout, Verdict};
@@ -14,6 +15,9 @@ use crate::placement::{Candidate, Debits, Gang, GangStep, Layout, Verdict};
 const BURST: u32 = 8;
 /// The smallest and the largest gang.
 const MEMBERS: (u64, u64) = (2, 64);
+
+/// A node that dies while it places a gang does so within this time.
+const ABANDONED_WITHIN: Duration = Duration::from_millis(20);
 
 /// What is placed, and on what.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +34,8 @@ pub struct GangLoad {
     pub view_age: Duration,
     /// What each gang gives itself.
     pub placed_within: Duration,
+    /// The share of gangs that are abandoned while they are placed, and of answers that are lost.
+    pub faults: f64,
 }
 
 /// How it went.
@@ -39,10 +45,14 @@ pub struct GangWaits {
     pub placed: u64,
     /// Gangs that found no places in time, and hold none.
     pub failed: u64,
-    /// Gangs that neither were placed nor failed: deadlocked.
+    /// Gangs whose node died while it placed them.
+    pub abandoned: u64,
+    /// Gangs to which none of this happened: deadlocked.
     pub stuck: u64,
     /// Reservations that are held at the end, when nothing runs any more.
     pub left: usize,
+    /// The first thing in which the books of a node were not what was counted beside them.
+    pub broken: Option<String>,
     /// Rounds of reservations that a gang gave up, on average.
     pub given_up: f64,
     /// From the arrival of a gang to its last grant, on average, of those that were placed.
@@ -73,6 +83,10 @@ enum Event {
     /// A question reaches its target under this number.
     Asked(u64, u32, u128),
     Answered(u64, Verdict),
+    /// No answer came in time to the question under this number.
+    Unanswered(u64, u128),
+    /// The node that places it dies.
+    Abandon(u64),
     /// What is given up, or has ended.
     Release(Vec<u128>),
     Start(Vec<(u32, u128)>),
@@ -99,6 +113,7 @@ struct Gangs<'a> {
     numbers: u128,
     placed: u64,
     failed: u64,
+    abandoned: u64,
     given_up: u64,
     waited: Duration,
     trace: Trace,
@@ -120,6 +135,7 @@ impl<'a> Gangs<'a> {
             numbers: 0,
             placed: 0,
             failed: 0,
+            abandoned: 0,
             given_up: 0,
             waited: Duration::ZERO,
             trace: Trace::new(),
@@ -141,7 +157,13 @@ impl<'a> Gangs<'a> {
             Event::Step(number) => self.step(number),
             Event::Asked(number, node, id) => self.asked(number, node, id),
             Event::Answered(number, verdict) => self.answered(number, verdict),
-            Event::Release(ids) => ids.into_iter().for_each(|id| self.ground.release(id)),
+            Event::Unanswered(number, id) => self.unanswered(number, id),
+            Event::Abandon(number) => {
+                self.abandoned += u64::from(self.placing.remove(&number).is_some());
+            }
+            Event::Release(ids) => {
+                ids.into_iter().for_each(|id| self.ground.release(self.agenda.now(), id));
+            }
             Event::Start(members) => self.start(&members),
         }
     }
@@ -157,6 +179,10 @@ impl<'a> Gangs<'a> {
             let gang = Gang::new(self.agenda.now(), members, layout, self.load.placed_within);
             let placing = Placing { gang, arrived: self.agenda.now(), asked: BTreeMap::new() };
             self.placing.insert(self.arrived, placing);
+            if self.rng.unit() < self.load.faults {
+                let dies = ABANDONED_WITHIN.mul_f64(self.rng.unit());
+                self.agenda.after(dies, Event::Abandon(self.arrived));
+            }
             self.step(self.arrived);
         }
         let places = f64::from(self.load.nodes) * DEVICES as f64;
@@ -221,7 +247,19 @@ impl<'a> Gangs<'a> {
         for value in [number, node.into(), granted.into()] {
             self.trace.add(value);
         }
+        if self.rng.unit() < self.load.faults {
+            return self.agenda.after(ANSWERED_WITHIN, Event::Unanswered(number, id));
+        }
         self.agenda.after(DELAY, Event::Answered(number, verdict));
+    }
+
+    fn unanswered(&mut self, number: u64, id: u128) {
+        let Some(placing) = self.placing.get_mut(&number) else { return };
+        // It may have been given up meanwhile.
+        if placing.asked.values().any(|asked| *asked == id) {
+            placing.gang.unanswered();
+            self.step(number);
+        }
     }
 
     fn answered(&mut self, number: u64, verdict: Verdict) {
@@ -246,14 +284,18 @@ impl<'a> Gangs<'a> {
 
     fn waits(self) -> GangWaits {
         let placed = u32::try_from(self.placed.max(1)).unwrap_or(u32::MAX);
+        let oversubscribed = self.ground.oversubscribed;
+        let (left, broken) = self.ground.close(self.agenda.now());
         GangWaits {
             placed: self.placed,
             failed: self.failed,
-            stuck: self.load.gangs - self.placed - self.failed,
-            left: self.ground.held(),
+            abandoned: self.abandoned,
+            stuck: self.load.gangs - self.placed - self.failed - self.abandoned,
+            left,
+            broken,
             given_up: self.given_up as f64 / self.load.gangs.max(1) as f64,
             mean: self.waited / placed,
-            oversubscribed: self.ground.oversubscribed,
+            oversubscribed,
             trace: self.trace.value(),
         }
     }

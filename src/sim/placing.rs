@@ -8,6 +8,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use mobula_actors::demand::Demand;
+
 use super::agenda::Agenda;
 use super::ground::{DELAY, DEVICES, Ground, exponential, kinds, request, task_demand};
 use super::trace::Trace;
@@ -27,6 +29,8 @@ pub struct Load {
     pub view_age: Duration,
     /// How long tasks keep coming. Those of the first five task times are not counted.
     pub lasts: Duration,
+    /// The share of questions that come twice, and of answers that are lost.
+    pub faults: f64,
 }
 
 /// How it went.
@@ -44,6 +48,8 @@ pub struct Waits {
     pub refusals: f64,
     /// Times at which a device had more on it than there is of it.
     pub oversubscribed: u64,
+    /// The first thing in which the books of a node were not what was counted beside them.
+    pub broken: Option<String>,
     /// The same for the same load and seed.
     pub trace: u64,
 }
@@ -59,6 +65,8 @@ impl Load {
     }
 }
 
+/// The time that a node has to say whether it has room.
+pub(super) const ANSWERED_WITHIN: Duration = Duration::from_secs(2);
 /// Task times after which the load has become what it stays.
 const WARM: u32 = 5;
 
@@ -75,8 +83,12 @@ enum Event {
     Step(u64),
     /// A question reaches its target.
     Asked(u64, u32),
+    /// It does so again: about what, and the first answer.
+    AskedAgain(u32, u128, Demand, Verdict),
     /// The answer reaches the chooser.
     Answered(u64, u32, Verdict),
+    /// No answer did in time.
+    Unanswered(u64, u32),
     /// A run ends: the one that was reserved under this number.
     End(u128),
     Refresh,
@@ -147,8 +159,17 @@ impl<'a> Placements<'a> {
             Event::Refresh => {}
             Event::Step(task) => self.step(task),
             Event::Asked(task, target) => self.asked(task, target),
+            Event::AskedAgain(target, id, demand, first) => {
+                self.ground.repeat(self.agenda.now(), target, id, &demand, &first);
+            }
             Event::Answered(task, target, verdict) => self.answered(task, target, &verdict),
-            Event::End(reservation) => self.ground.release(reservation),
+            Event::Unanswered(number, target) => {
+                if let Some(task) = self.tasks.get_mut(&number) {
+                    task.attempt.unanswered(target);
+                    self.step(number);
+                }
+            }
+            Event::End(reservation) => self.ground.release(self.agenda.now(), reservation),
         }
     }
 
@@ -187,13 +208,20 @@ impl<'a> Placements<'a> {
         let demand = task.attempt.request().demand.clone();
         let verdict = self.ground.reserve(self.agenda.now(), target, reservation, &demand);
         let granted = matches!(verdict, Verdict::Granted { .. });
+        for value in [number, target.into(), granted.into()] {
+            self.trace.add(value);
+        }
+        if self.rng.unit() < self.load.faults {
+            let again = Event::AskedAgain(target, reservation, demand, verdict.clone());
+            self.agenda.after(DELAY, again);
+        }
+        if self.rng.unit() < self.load.faults {
+            return self.agenda.after(ANSWERED_WITHIN, Event::Unanswered(number, target));
+        }
         if granted {
             self.ground.start(self.agenda.now(), target, reservation);
             let lasts = exponential(&mut self.rng, self.load.task);
             self.agenda.after(lasts, Event::End(reservation));
-        }
-        for value in [number, target.into(), granted.into()] {
-            self.trace.add(value);
         }
         self.agenda.after(DELAY, Event::Answered(number, target, verdict));
     }
@@ -220,13 +248,16 @@ impl<'a> Placements<'a> {
         let tasks = self.waits.len();
         let sum: Duration = self.waits.iter().sum();
         let at = (tasks * 99 / 100).min(tasks.saturating_sub(1));
+        let oversubscribed = self.ground.oversubscribed;
+        let (_, broken) = self.ground.close(self.agenda.now());
         Waits {
             tasks: tasks as u64,
             failed: self.failed,
             mean: sum / u32::try_from(tasks.max(1)).unwrap_or(u32::MAX),
             p99: self.waits.get(at).copied().unwrap_or_default(),
             refusals: self.refusals as f64 / tasks.max(1) as f64,
-            oversubscribed: self.ground.oversubscribed,
+            oversubscribed,
+            broken,
             trace: self.trace.value(),
         }
     }
