@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::world::World;
+use crate::gossip::Record;
 use crate::machine::Rng;
 
 /// The longest quiet between two faults.
 const QUIET_MAX: Duration = Duration::from_secs(2);
+/// What each node has; how much of it is free is drawn.
+const CPU_MILLI: u64 = 8_000;
 /// A starved process waits at most so long for the processor.
 const STARVED_MAX: Duration = Duration::from_secs(2);
 
@@ -37,7 +40,7 @@ impl Chaos {
         let nodes = self.nodes.into();
         let node = self.rng.below(nodes) as u32;
         let other = self.rng.below(nodes) as u32;
-        match self.rng.below(10) {
+        match self.rng.below(12) {
             0 | 1 => world.crash(node),
             2 | 3 => world.start(node),
             4 => {
@@ -51,9 +54,21 @@ impl Chaos {
             }
             7 => self.heal(world),
             8 => world.starve(node, STARVED_MAX),
+            9 | 10 => self.offer(world, node),
             _ => world.feed(node),
         }
         world.run_for(QUIET_MAX.mul_f64(self.rng.unit()));
+    }
+
+    /// A node has more or less room than before.
+    fn offer(&mut self, world: &mut World, node: u32) {
+        let record = Record {
+            cpu_milli_total: CPU_MILLI,
+            cpu_milli_free: self.rng.below(CPU_MILLI + 1),
+            address: node.to_string(),
+            ..Record::default()
+        };
+        world.offer(node, record);
     }
 
     fn resume(&mut self, world: &mut World) {

@@ -5,6 +5,7 @@
 
 mod final_verdicts;
 mod own_versions;
+mod rising_versions;
 mod table_size;
 mod views_agree;
 
@@ -16,6 +17,7 @@ pub use views_agree::views_agree;
 #[derive(Debug, Default)]
 pub struct Always {
     verdicts: final_verdicts::Verdicts,
+    versions: rising_versions::Versions,
 }
 
 impl Always {
@@ -25,6 +27,7 @@ impl Always {
     /// What does not hold, in words.
     pub fn look(&mut self, world: &World, seen: &[Seen]) -> Result<(), String> {
         seen.iter().try_for_each(|seen| self.verdicts.see(seen))?;
+        self.versions.look(world)?;
         own_versions::look(world)?;
         table_size::look(world)
     }

@@ -3,17 +3,28 @@
 //! Source: the notes on testing, invariant 8; A. Demers and others, "Epidemic Algorithms for
 //! Replicated Database Maintenance", 1987: anti-entropy makes all copies equal in the end.
 
+use std::collections::BTreeMap;
+
 use mobula::gossip::State;
 use mobula::sim::World;
 
+/// The version of the record that each node has of itself.
+type Written = BTreeMap<u32, (u64, u64)>;
+
 /// Whether every running node holds exactly the running nodes alive, in their present life, is
-/// connected to its neighbours, and has their records.
+/// connected to its neighbours, and has their records, in the version that they have themselves.
 pub fn views_agree(world: &World) -> bool {
-    let running = world.running().count();
-    world.running().all(|node| agrees(world, node, running))
+    let own = |node: u32| {
+        let row = world.gossip(node)?.rows(world.now()).find(|row| row.key == node)?;
+        Some((node, (row.boot, row.seq)))
+    };
+    let written: Written = world.running().filter_map(own).collect();
+    written.len() == world.running().count()
+        && world.running().all(|node| agrees(world, node, &written))
 }
 
-fn agrees(world: &World, node: u32, running: usize) -> bool {
+fn agrees(world: &World, node: u32, written: &Written) -> bool {
+    let running = written.len();
     let Some(gossip) = world.gossip(node) else { return false };
     if gossip.living_count() != running {
         return false;
@@ -25,8 +36,12 @@ fn agrees(world: &World, node: u32, running: usize) -> bool {
         present && member.state == State::Alive && (member.connected || !member.neighbour)
     });
     let mut neighbours = living.iter().filter(|member| member.neighbour).map(|member| member.key);
-    let rows: Vec<u32> = gossip.rows(world.now()).map(|row| row.key).collect();
+    let (mut rows, mut newest) = (Vec::new(), true);
+    for row in gossip.rows(world.now()) {
+        newest &= written.get(&row.key) == Some(&(row.boot, row.seq));
+        rows.push(row.key);
+    }
     let near = |key: u32| rows.binary_search(&key).is_ok();
     // A speaker has neighbours in other sections, whose records it does not keep.
-    known && near(node) && (rows.len() < running || neighbours.all(near))
+    known && newest && near(node) && (rows.len() < running || neighbours.all(near))
 }
