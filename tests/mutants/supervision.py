@@ -1,26 +1,9 @@
-#!/usr/bin/env python3
-"""Plants bugs in a copy of the workspace, one at a time, and looks whether the tests find them.
+"""Bugs in supervision, and what looks for them: the tests of `mobula-supervision`."""
 
-    python3 supervision/mutants/check.py [name ...]
-
-Prints a line per bug, and exits with 1 if one survives. A bug that no longer fits the code, or a
-copy whose tests fail before anything is planted, is an error (2). `CARGO` names another cargo."""
-
-import os
-import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
 SRC = "supervision/src/"
-TARGET = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")).resolve()
-# For running the tests, not for building them; they take a few seconds.
-SECONDS_MAX = 90
 
-# Each bug is compiled once and run once.
-QUICK = {"CARGO_INCREMENTAL": "1", "CARGO_PROFILE_TEST_DEBUG": "0", "CARGO_PROFILE_DEV_DEBUG": "0"}
+TESTS = ["-p", "mobula-supervision", "--lib", "--tests"]
+FIRST_SEEDS = [1]
 
 # name, file, what stands there, what is planted
 MUTANTS = [
@@ -87,65 +70,3 @@ MUTANTS = [
     ("permanent_may_be_significant", SRC + "spec/child.rs",
      "true if is_permanent =>", "true if is_permanent && self.id.is_empty() =>"),
 ]
-
-
-def found(copy: Path) -> str | None:
-    """What found the bug, or None."""
-    cargo = os.environ.get("CARGO", "cargo")
-    command = [cargo, "test", "-q", "--offline", "-p", "mobula-supervision", "--lib", "--tests"]
-    environment = {**os.environ, "CARGO_TARGET_DIR": str(TARGET), **QUICK}
-    built = subprocess.run([*command, "--no-run"], cwd=copy, env=environment, text=True,
-                           stderr=subprocess.PIPE)
-    if built.returncode:
-        sys.exit(f"does not compile:\n{built.stderr[-2000:]}")
-    run = subprocess.Popen(command, cwd=copy, env=environment, stdout=subprocess.PIPE,
-                           stderr=subprocess.STDOUT, text=True, start_new_session=True)
-    try:
-        said, _ = run.communicate(timeout=SECONDS_MAX)
-    except subprocess.TimeoutExpired:
-        # The tests are children of cargo, in a group of their own.
-        os.killpg(run.pid, signal.SIGKILL)
-        run.communicate()
-        return "the tests hang"
-    if run.returncode == 0:
-        return None
-    failed = [line.split("'")[1] for line in said.splitlines()
-              if line.startswith("thread '") and "panicked" in line]
-    return failed[0] if failed else "a test"
-
-
-def check(copy: Path, wanted: set[str]) -> int:
-    survived = 0
-    if why := found(copy):
-        print(f"the tests fail before anything is planted: {why}")
-        return 2
-    for name, path, there, planted in MUTANTS:
-        if wanted and name not in wanted:
-            continue
-        file = copy / path
-        text = file.read_text()
-        if text.count(there) != 1:
-            print(f"{name}: {path} has changed; mend this script")
-            return 2
-        file.write_text(text.replace(there, planted))
-        why = found(copy)
-        file.write_text(text)
-        survived += why is None
-        print(f"{name}: {'survived' if why is None else f'found by {why}'}", flush=True)
-    return 1 if survived else 0
-
-
-def main() -> int:
-    copy = TARGET / "mutants" / "workspace"
-    shutil.rmtree(copy, ignore_errors=True)
-    # With times of its own: what an interrupted check has built must not pass for it.
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns("target", ".git"),
-                    copy_function=shutil.copy)
-    try:
-        return check(copy, set(sys.argv[1:]))
-    finally:
-        shutil.rmtree(copy, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
