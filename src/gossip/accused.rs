@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::member::State;
 use super::membership::Membership;
-use super::message::{Body, Claim, What, plain};
+use super::message::{Body, Claim, Frame, What, plain};
 use super::{Event, Output, Peer};
 use crate::machine::Time;
 
@@ -32,7 +32,13 @@ impl<P: Peer> Membership<P> {
         if self.is_end_of_mine(&claim) {
             return self.accused(now, from, (claim.boot, 0), out);
         }
+        let doubts_me = claim.key == self.me && matches!(claim.what, What::Suspect { .. });
         self.apply(now, claim, out);
+        if doubts_me {
+            // The refutation may have missed just this peer.
+            let claims = self.claims_about(self.me);
+            out.push(Output::Send { to: from, bytes: Frame { claims, body: Body::Claims }.encode() });
+        }
     }
 
     /// A verdict that came with a table, on a life that this node hears: the table is in error, or
@@ -55,12 +61,14 @@ impl<P: Peer> Membership<P> {
             return;
         }
         self.accusers.retain(|_, at| now.since(*at) < ACCUSATION_TTL);
-        self.accusers.insert(from, now);
         let ours = self.living_count() as u32;
         let mutual = self.holds_dead(from);
         if mutual && (ours > alive || (ours == alive && self.me < from)) {
+            // The weaker side's word is none, and does not add to that of others.
+            self.accusers.remove(&from);
             return;
         }
+        self.accusers.insert(from, now);
         if self.accusers.len() >= ACCUSERS_MAX.min(self.connections.len() / 2 + 1) {
             out.push(Output::Event(Event::SelfDeclaredDead { boot }));
         } else if let (false, Some(boot)) = (mutual, self.notice_due(now, from)) {

@@ -148,6 +148,7 @@ impl<P: Peer> Membership<P> {
             let what = What::Suspect { incarnation, accuser };
             self.spread(Claim { key, boot, what }, false);
         }
+        self.tell_suspect(now, key, out);
         self.conclude_all(out);
     }
 

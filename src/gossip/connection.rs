@@ -157,19 +157,23 @@ impl<P: Peer> Membership<P> {
             connection.lives_at = present.then_some(version);
         }
         connection.heard = now;
-        if self.suspicions.is_empty() {
-            return true;
-        }
-        let suspicion = self.suspicions.get_mut(&from);
-        if suspicion.is_some_and(|s| s.told.is_none_or(|at| now.since(at) >= NOTICE_PERIOD)) {
-            self.suspicions.entry(from).and_modify(|s| s.told = Some(now));
-            let claims = self.claims_about(from);
-            out.push(Output::Send {
-                to: from,
-                bytes: Frame { claims, body: Body::Claims }.encode(),
-            });
+        if !self.suspicions.is_empty() {
+            self.tell_suspect(now, from, out);
         }
         true
+    }
+
+    /// Tells a member what is said against it, if it was not told just now: its answer to that
+    /// comes here, whoever else hears of it.
+    pub(super) fn tell_suspect(&mut self, now: Time, key: P, out: &mut Vec<Output<P>>) {
+        let connected = self.connections.contains_key(&key);
+        let Some(suspicion) = self.suspicions.get_mut(&key).filter(|_| connected) else { return };
+        if suspicion.told.is_some_and(|at| now.since(at) < NOTICE_PERIOD) {
+            return;
+        }
+        suspicion.told = Some(now);
+        let claims = self.claims_about(key);
+        out.push(Output::Send { to: key, bytes: Frame { claims, body: Body::Claims }.encode() });
     }
 
     /// Says good-bye to all connected neighbours; they tell the others.
