@@ -46,7 +46,14 @@ struct Gangs {
 pub fn tasks(flags: &Flags) -> ExitCode {
     let begun = Instant::now();
     let lasts = Duration::from_secs_f64(flags.minutes * 60.0);
-    let load = Load { nodes: flags.nodes, share: 0.85, task: SECOND, view_age: SECOND, lasts, faults: 0.0 };
+    let load = Load {
+        nodes: flags.nodes,
+        share: 0.85,
+        task: SECOND,
+        view_age: SECOND,
+        lasts,
+        faults: 0.0,
+    };
     let waits = load.run(flags.seed);
     let books = waits.oversubscribed == 0 && say(waits.broken.as_deref());
     let good = waits.mean <= MEAN_MAX && waits.failed == 0 && books;

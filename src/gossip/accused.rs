@@ -37,7 +37,10 @@ impl<P: Peer> Membership<P> {
         if doubts_me {
             // The refutation may have missed just this peer.
             let claims = self.claims_about(self.me);
-            out.push(Output::Send { to: from, bytes: Frame { claims, body: Body::Claims }.encode() });
+            out.push(Output::Send {
+                to: from,
+                bytes: Frame { claims, body: Body::Claims }.encode(),
+            });
         }
     }
 

@@ -95,6 +95,45 @@ fn higher_incarnation_refutes_and_the_same_one_does_not() {
     assert_eq!(accuse(&mut gossip, 2), [], "an accusation of the old incarnation is stale");
 }
 
+/// What node 1 tells `to` of `about`, alone and not by the way.
+fn told(outputs: &[Output<u32>], to: u32, about: u32) -> Vec<What<u32>> {
+    let frames = outputs.iter().filter_map(|output| match output {
+        Output::Send { to: receiver, bytes } if *receiver == to => {
+            Frame::<u32>::decode(bytes, &Config::default())
+        }
+        _ => None,
+    });
+    let claims = frames.filter(|frame| matches!(frame.body, Body::Claims)).flat_map(|f| f.claims);
+    claims.filter(|claim| claim.key == about).map(|claim| claim.what).collect()
+}
+
+// G-2: the refutation may have passed this peer by.
+#[test]
+fn whoever_still_suspects_this_node_is_answered_though_it_was_refuted_before() {
+    let mut gossip = node();
+    let doubt = || vec![claim(1, What::Suspect { incarnation: 0, accuser: 3 })];
+    frame(&mut gossip, 1, 2, doubt(), Body::Claims);
+    for at in 10..40 {
+        step(&mut gossip, at * 1_000, Input::Tick);
+    }
+    let mut out = Vec::new();
+    let bytes = Frame { claims: doubt(), body: Body::Claims }.encode();
+    gossip.handle(Time(40_000_000), Input::Frame { from: 3, bytes }, &mut out);
+    let refuted = What::Alive { incarnation: 1, address: String::new() };
+    assert!(told(&out, 3, 1).contains(&refuted), "{out:?}");
+}
+
+// G-2: its answer comes here, whoever else hears of it.
+#[test]
+fn a_member_is_told_at_once_that_it_is_suspected() {
+    let mut gossip = node();
+    let what = What::Suspect { incarnation: 0, accuser: 2 };
+    let bytes = Frame { claims: vec![claim(3, what.clone())], body: Body::Claims }.encode();
+    let mut out = Vec::new();
+    gossip.handle(Time(1), Input::Frame { from: 2, bytes }, &mut out);
+    assert!(told(&out, 3, 3).contains(&what), "{out:?}");
+}
+
 // G-1
 #[test]
 fn dead_life_stays_dead_whatever_is_claimed_and_a_larger_boot_lives() {
@@ -152,6 +191,16 @@ fn one_member_alone_ends_nobody() {
         let answer = message::plain(2, Body::Fenced { boot: BOOT, alive: 3 });
         assert!(out.contains(&answer), "{out:?}");
     }
+}
+
+// G-5: and does not make the word of another enough.
+#[test]
+fn the_weaker_side_of_a_partition_is_no_accuser() {
+    let mut gossip = node();
+    frame(&mut gossip, 1, 2, vec![claim(3, What::Dead)], Body::Claims);
+    let fenced = || Body::Fenced { boot: BOOT, alive: 1 };
+    assert_eq!(frame(&mut gossip, 2, 3, Vec::new(), fenced()), []);
+    assert_eq!(frame(&mut gossip, 3, 2, Vec::new(), fenced()), [], "one of two");
 }
 
 // G-5: as long as it hears the life that a newcomer's table holds dead.

@@ -104,6 +104,22 @@ fn node_that_leaves_is_left_and_never_dead() {
     });
 }
 
+// F19: nobody is left to be asked, and every table is of old lives.
+#[test]
+fn a_cluster_that_starts_cold_finds_itself_in_new_lives() {
+    with_seed("a_cluster_that_starts_cold_finds_itself_in_new_lives", first_seed(), |seed| {
+        let mut world = settled(seed, 50);
+        (0..50).for_each(|node| world.crash(node));
+        world.run_for(seconds(60));
+        world.take_seen();
+        world.start_all();
+        assert!(world.run_until(seconds(20), all_agree));
+        assert!((0..50).all(|node| world.boot(node) == 2));
+        world.run_for(seconds(30));
+        assert!(declared_dead(&world).iter().all(|(_, boot)| *boot == 1));
+    });
+}
+
 // G-5: both sides hold the other dead; the smaller takes new lives.
 #[test]
 fn partition_heals_by_the_smaller_side_taking_new_lives() {

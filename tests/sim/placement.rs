@@ -11,7 +11,14 @@ use crate::support::{first_seed, seconds, with_seed};
 const BEST: Duration = Duration::from_micros(9_400);
 
 fn load(nodes: u32) -> Load {
-    Load { nodes, share: 0.85, task: seconds(1), view_age: seconds(1), lasts: seconds(15), faults: 0.0 }
+    Load {
+        nodes,
+        share: 0.85,
+        task: seconds(1),
+        view_age: seconds(1),
+        lasts: seconds(15),
+        faults: 0.0,
+    }
 }
 
 /// P-1, P-4: with a view that says little, the wait stays within twice the model's, and no device has
