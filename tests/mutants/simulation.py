@@ -15,8 +15,6 @@ MUTANTS = [
     ("old_life_believed", GOSSIP + "apply.rs",
      "is_some_and(|member| boot < member.boot())",
      "is_some_and(|member| boot < member.boot() && boot == u64::MAX)"),
-    ("one_accuser_is_enough", GOSSIP + "apply.rs",
-     "const ACCUSERS_WANTED: usize = 2;", "const ACCUSERS_WANTED: usize = 1;"),
     ("death_told_twice", GOSSIP + "apply.rs",
      "        if lived {\n            out.push(Output::Event(event));\n        }",
      "        let _ = lived;\n        out.push(Output::Event(event));"),
