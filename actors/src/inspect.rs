@@ -118,6 +118,12 @@ impl Engine {
     pub fn actors(&self) -> Actors {
         Actors::of(self.core().clone())
     }
+
+    /// How many actors there are on this node, without a look at each.
+    #[must_use]
+    pub fn actors_count(&self) -> usize {
+        self.core().actors.len()
+    }
 }
 
 impl<M: Send + 'static> ActorRef<M> {

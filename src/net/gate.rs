@@ -119,7 +119,7 @@ impl Gate {
 
     fn dial_ended(&self, key: PeerKey, class: Class, outcome: DialOutcome) {
         match class {
-            Class::Control => self.hub.inbound.dial_outcome(key, outcome),
+            Class::Control | Class::Observer => self.hub.inbound.dial_outcome(key, outcome),
             Class::Bulk => {
                 if let Some(link) = self.hub.link(&key) {
                     link.bulk_failed();

@@ -26,6 +26,8 @@ pub struct Terms {
     pub theirs: (u16, u16),
     /// The features that both have, by the bits of their owners.
     pub features: u64,
+    /// The peer is no node: it only looks.
+    pub observer: bool,
 }
 
 impl fmt::Display for Terms {
@@ -44,6 +46,15 @@ pub(super) enum Class {
     Control,
     /// The bulk lane, from the side that dialed.
     Bulk,
+    /// The lanes of a control connection, from a peer that is no node and only looks.
+    Observer,
+}
+
+impl Class {
+    /// The class that the side which is dialed sees by the lanes.
+    pub(super) fn by_lanes(self) -> Self {
+        if self == Self::Observer { Self::Control } else { self }
+    }
 }
 
 /// The numbers of the link's own frames.
@@ -82,6 +93,7 @@ impl Hello {
         out.put_u8(match self.class {
             Class::Control => 0,
             Class::Bulk => 1,
+            Class::Observer => 2,
         });
         out.put_u64_le(self.boot);
         out.put_slice(self.address.as_bytes());
@@ -103,6 +115,7 @@ impl Hello {
         let class = match body.try_get_u8() {
             Ok(0) => Class::Control,
             Ok(1) => Class::Bulk,
+            Ok(2) => Class::Observer,
             _ => return Err(Violation::Hello.into()),
         };
         let boot = body.try_get_u64_le().map_err(|_| Violation::Hello)?;
@@ -122,6 +135,7 @@ impl Hello {
             ours: ends(ours),
             theirs: ends(&self.versions),
             features: self.features & features,
+            observer: self.class == Class::Observer,
         }
     }
 
@@ -162,6 +176,13 @@ mod tests {
         let terms = hello().terms(&(2..=9), 2);
         assert_eq!((terms.version, terms.features), (2, 0));
         assert_eq!(terms.to_string(), "protocol version 2 (this node 2-9, the peer 1-2)");
+    }
+
+    #[test]
+    fn who_only_looks_says_so() {
+        let observer = Hello { class: Class::Observer, ..hello() };
+        assert_eq!(Hello::decode(&observer.encode(), &(2..=3)), Ok(observer.clone()));
+        assert!(observer.terms(&(1..=1), 0).observer && !hello().terms(&(1..=1), 0).observer);
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) enum Command {
 
 pub(super) struct Hub {
     pub(super) me: NodeId,
+    /// It only looks, and says so when it dials.
+    pub(super) observer: bool,
     pub(super) versions: RangeInclusive<u16>,
     pub(super) features: u64,
     pub(super) address: OnceLock<String>,
@@ -69,6 +71,8 @@ pub(super) enum Claim {
 
 impl Hub {
     pub(super) fn hello(&self, class: Class) -> Hello {
+        let observer = self.observer && class == Class::Control;
+        let class = if observer { Class::Observer } else { class };
         Hello {
             versions: self.versions.clone(),
             features: self.features,

@@ -103,6 +103,9 @@ pub struct NetConfig {
     /// The features of what lies above this room, a bit each; [`Link::terms`] says which of them the
     /// peer has too. None by default.
     pub features: u64,
+    /// It is no node and only looks: its links say so, and it is told nothing unasked. Give it a
+    /// boot below that of every life of its key, whose place it then never takes.
+    pub observer: bool,
     versions: RangeInclusive<u16>,
 }
 
@@ -120,6 +123,7 @@ impl NetConfig {
             announce: None,
             limits: Limits::default(),
             features: 0,
+            observer: false,
             versions,
         }
     }
@@ -292,10 +296,10 @@ impl Net {
         self.hub.commands.try_send(dial).map_err(|_| NetError::Busy)
     }
 
-    /// The open link with a peer.
+    /// The open link with a node; one that only looks is none.
     #[must_use]
     pub fn link(&self, peer: &PeerKey) -> Option<Link> {
-        self.hub.link(peer).filter(Link::is_open)
+        self.hub.link(peer).filter(|link| link.is_open() && !link.terms().observer)
     }
 
     /// Ends the link with a peer. With `bye` what waits is written first, for `close_timeout` at
@@ -311,7 +315,7 @@ impl Net {
     /// ten minutes puts it into quarantine.
     pub fn accuse(&self, peer: &PeerKey) {
         hub::count(&self.hub.counters.violations, 1);
-        if self.link(peer).is_some() {
+        if self.hub.link(peer).is_some_and(|link| link.is_open()) {
             self.hub.strike(*peer);
         }
         self.close(peer, false);

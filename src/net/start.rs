@@ -46,6 +46,7 @@ pub(super) async fn start(config: NetConfig, inbound: Arc<dyn Inbound>) -> Resul
     let (commands, queue) = mpsc::channel(COMMANDS_MAX);
     let hub = Arc::new(Hub {
         me: NodeId { key: config.identity.peer_key(), boot: config.boot },
+        observer: config.observer,
         versions: config.versions,
         features: config.features,
         address: OnceLock::new(),

@@ -94,7 +94,7 @@ fn verb(said: &NodeMsg) -> Option<Verb> {
 }
 
 /// For [`wire::discarding`], which takes no text.
-fn why(verb: Verb) -> fn() -> Why {
+pub(super) fn why(verb: Verb) -> fn() -> Why {
     match verb {
         Verb::Start => || denied(Verb::Start),
         Verb::End => || denied(Verb::End),
@@ -134,7 +134,7 @@ impl Cluster {
     }
 
     /// Whether a member may ask for this. One whose connection is gone may ask for nothing.
-    fn grants(&self, from: NodeId, verb: Verb) -> bool {
+    pub(super) fn grants(&self, from: NodeId, verb: Verb) -> bool {
         from == self.id || self.link(from).is_some_and(|link| link.may(verb).is_ok())
     }
 

@@ -24,24 +24,24 @@ use super::service::{NodeMsg, StartOrder};
 pub const EPOCH_LEAP_MAX: u64 = 1_000;
 
 /// What a node's own actor was told, and by whom. On the wire there is only what was said.
-pub(super) struct Heard {
+pub(super) struct Heard<M = NodeMsg> {
     pub(super) from: NodeId,
-    pub(super) said: NodeMsg,
+    pub(super) said: M,
 }
 
-impl Protocol for Heard {
-    const NAME: &'static str = NodeMsg::NAME;
+impl<M: Protocol> Protocol for Heard<M> {
+    const NAME: &'static str = M::NAME;
 }
 
-impl Serialize for Heard {
+impl<M: Serialize> Serialize for Heard<M> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.said.serialize(serializer)
     }
 }
 
-impl<'de> Deserialize<'de> for Heard {
+impl<'de, M: Deserialize<'de>> Deserialize<'de> for Heard<M> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let said = NodeMsg::deserialize(deserializer)?;
+        let said = M::deserialize(deserializer)?;
         let from = wire::sender().ok_or_else(|| D::Error::custom("nobody sent this"))?;
         Ok(Self { from, said })
     }
@@ -56,6 +56,9 @@ pub(super) enum Violation {
     /// More questions than a correct node asks.
     #[error("it floods the node")]
     Flood,
+    /// It said that it only looks, and does more.
+    #[error("it does more than look")]
+    Meddles,
     /// A list of revocations that the cluster did not sign.
     #[error("it forges revocations")]
     Forged,

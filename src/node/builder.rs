@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use mobula_actors::id::{NodeId, PeerKey};
 use mobula_actors::spawner::{Hosted, Order, Request};
 use mobula_actors::{Actor, ActorRef, CallError, Engine, Kind, SpawnError, Spec};
+use mobula_supervision::Tree;
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
@@ -189,10 +190,12 @@ impl NodeBuilder {
     /// # Panics
     /// Outside a tokio runtime, as `tokio::spawn` does.
     pub async fn start(mut self) -> Result<Node, NodeError> {
-        let identity = self.take_identity()?;
-        let members = self.take_members()?;
-        let seeds = self.seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?;
-        let id = NodeId { key: identity.peer_key(), boot: unix_ms() };
+        let seeds = self.take_seeds()?;
+        let mut config = self.take_config(unix_ms())?;
+        config.listen = self.listen.clone();
+        config.announce = self.announce.clone();
+        config.features = SHAPES;
+        let id = NodeId { key: config.identity.peer_key(), boot: config.boot };
         let runtime = System::start()?;
         let engine = Engine::new(origin_of(id), Handle::current());
         let system =
@@ -201,22 +204,31 @@ impl NodeBuilder {
         let service = Service::spec(Arc::downgrade(&cluster)).mailbox(SERVICE_MESSAGES_MAX);
         let service = system.spawn(service).await?;
         engine.export_as(service_id(id), &service);
+        let trees = Arc::default();
+        cluster.show(&trees).await?;
 
-        let mut config = NetConfig::new(identity, id.boot, members);
-        config.listen = self.listen.clone();
-        config.announce = self.announce.clone();
-        config.limits = self.limits.clone();
-        config.features = SHAPES;
         let door = Arc::new(Door(Arc::downgrade(&cluster)));
         let starting = system.runtime().spawn(Net::start(config, door));
         let net = match starting.await {
             Ok(started) => started?,
             Err(failed) => return Err(NodeError::System(std::io::Error::other(failed))),
         };
-        Ok(assemble(cluster, net, engine, system, runtime))
+        Ok(assemble(cluster, net, engine, system, trees, runtime))
     }
 
-    fn foundation(
+    pub(super) fn take_seeds(&mut self) -> Result<Vec<(PeerKey, String)>, NodeError> {
+        let seeds = std::mem::take(&mut self.seeds);
+        Ok(seeds.iter().map(|seed| split_address(seed)).collect::<Result<_, _>>()?)
+    }
+
+    /// What the network needs of every peer, whether it is a node or not.
+    pub(super) fn take_config(&mut self, boot: u64) -> Result<NetConfig, NodeError> {
+        let mut config = NetConfig::new(self.take_identity()?, boot, self.take_members()?);
+        config.limits = self.limits.clone();
+        Ok(config)
+    }
+
+    pub(super) fn foundation(
         &self,
         id: NodeId,
         engine: &Engine,
@@ -285,6 +297,7 @@ fn assemble(
     net: Net,
     engine: Engine,
     system: Engine,
+    trees: Arc<Mutex<Vec<Tree>>>,
     runtime: System,
 ) -> Node {
     if let Some(address) = net.addresses().first() {
@@ -308,7 +321,7 @@ fn assemble(
         spawner: Arc::new(NodeSpawner(placer.clone())),
         engine,
         system,
-        trees: Mutex::default(),
+        trees,
         cluster: Some(Clustered { cluster, placer, tasks }),
         runtime: Mutex::new(runtime),
     }))

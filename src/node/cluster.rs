@@ -195,14 +195,17 @@ impl Cluster {
         self.links_to_change().insert(node, link);
     }
 
-    /// The nodes that are connected.
+    /// The nodes that are connected; who only looks is none (OV-2).
     pub(super) fn linked(&self) -> Vec<NodeId> {
-        self.links.read().unwrap_or_else(PoisonError::into_inner).keys().copied().collect()
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        let nodes = links.iter().filter(|(_, link)| !link.terms().observer);
+        nodes.map(|(node, _)| *node).collect()
     }
 
-    pub(super) fn remove_link(&self, node: NodeId) {
-        self.links_to_change().remove(&node);
+    pub(super) fn remove_link(&self, node: NodeId) -> Option<Link> {
+        let removed = self.links_to_change().remove(&node);
         self.ways.forget();
+        removed
     }
 
     fn links_to_change(&self) -> RwLockWriteGuard<'_, Table<NodeId, Link>> {

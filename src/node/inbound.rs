@@ -30,7 +30,11 @@ pub(super) struct Door(pub(super) Weak<Cluster>);
 impl Inbound for Door {
     fn connected(&self, node: NodeId, link: Link, address: String) {
         let Some(cluster) = self.0.upgrade() else { return };
+        let observer = link.terms().observer;
         cluster.add_link(node, link);
+        if observer {
+            return; // Nobody hears of it (OV-2).
+        }
         cluster.gossip(Input::Connected { key: node.key, boot: node.boot, address });
         cluster.watch_again(node);
         cluster.hear_groups(node);
@@ -40,7 +44,7 @@ impl Inbound for Door {
 
     fn disconnected(&self, node: NodeId, bye: bool, unwritten: Vec<Message>) {
         let Some(cluster) = self.0.upgrade() else { return };
-        cluster.remove_link(node);
+        let link = cluster.remove_link(node);
         for message in unwritten {
             cluster.never_left(message);
         }
@@ -48,7 +52,9 @@ impl Inbound for Door {
         cluster.calls.disconnected(node);
         cluster.end_credit(node);
         cluster.shapes.end(node);
-        cluster.gossip(Input::ConnectionClosed { key: node.key, bye });
+        if !link.is_some_and(|link| link.terms().observer) {
+            cluster.gossip(Input::ConnectionClosed { key: node.key, bye });
+        }
         cluster.changed.notify_waiters();
     }
 
@@ -112,6 +118,10 @@ impl Cluster {
     fn take_in(&self, sender: &mut Sender<'_>, message: Message) {
         let from = sender.node;
         let understood = match message.kind {
+            kind if kind != MESSAGE && sender.link.terms().observer => {
+                self.accuse(from, &Violation::Meddles);
+                Some(())
+            }
             MESSAGE => self.deliver(sender, message),
             REPLY => self.answered(from, message),
             CREDIT => self.funded(from, &message),
@@ -148,6 +158,10 @@ impl Cluster {
             return None;
         }
         let (body, payloads) = head.parts.cut(behind, message.payload)?;
+        if link.terms().observer && !self.only_looks(from, &head) {
+            self.accuse(from, &Violation::Meddles);
+            return Some(());
+        }
         let Some(target) = Target::find(last, &self.engine, head.actor) else {
             self.refuse(head.calls(from), &Why::NoRoute);
             self.push_control(from, frames::bare(GONE, &GoneHead { actor: head.actor }));
@@ -212,7 +226,7 @@ impl Cluster {
         Ok(target.line)
     }
 
-    fn answered(&self, from: NodeId, message: Message) -> Option<()> {
+    pub(super) fn answered(&self, from: NodeId, message: Message) -> Option<()> {
         let (head, behind) = frames::split::<ReplyHead>(&message.head)?;
         match head.outcome {
             Ok(()) => {

@@ -7,7 +7,7 @@
 //! - **V-2** A node that died is gone from routes, credit, calls, watches and children before
 //!   anybody is told of its death.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -147,17 +147,27 @@ impl Membership {
 
     /// What this node knows of all nodes, itself first.
     pub(super) fn members(&self) -> Vec<Member> {
+        self.known(|member, _| member)
+    }
+
+    /// The same, each with its record and the age of that, as `seen` makes it.
+    pub(super) fn known<R>(
+        &self,
+        seen: impl Fn(Member, Option<(&Record, Duration)>) -> R,
+    ) -> Vec<R> {
         let driven = self.driven();
-        let rows: Vec<_> = driven.gossip.rows(self.now()).collect();
-        let record = |key: PeerKey, boot: u64| {
-            rows.iter().find(|row| row.key == key && row.boot == boot).map(|row| row.record)
+        let rows: HashMap<_, _> =
+            driven.gossip.rows(self.now()).map(|row| ((row.key, row.boot), row)).collect();
+        let see = |node: NodeId, standing, address: &str| {
+            let row = rows.get(&(node.key, node.boot));
+            let known = member(node, standing, address, row.map(|row| row.record));
+            seen(known, row.map(|row| (row.record, row.age)))
         };
-        let me = member(self.me, Standing::Alive, "", record(self.me.key, self.me.boot));
         let others = driven.gossip.members().map(|view| {
             let node = NodeId { key: view.key, boot: view.boot };
-            member(node, standing(view.state), view.address, record(view.key, view.boot))
+            see(node, standing(view.state), view.address)
         });
-        std::iter::once(me).chain(others).collect()
+        std::iter::once(see(self.me, Standing::Alive, "")).chain(others).collect()
     }
 
     /// Hands the view to `choose`, as placement wants it. `here` are the fresh figures of this

@@ -13,6 +13,7 @@
 //!        │              registrar: those that were registered on it
 //!        ├─ gathering   groups of the cluster;  roster: who joined here and elsewhere
 //!        ├─ shapes      whether two nodes mean the same by a protocol;  comparing: how they find out
+//!        ├─ looks       what it tells who only looks;  observer: such a peer
 //!        └─ service     the node's own actor: how nodes ask each other
 //! ```
 //!
@@ -57,10 +58,14 @@ mod hosting;
 #[cfg(feature = "net")]
 mod inbound;
 #[cfg(feature = "net")]
+mod looks;
+#[cfg(feature = "net")]
 mod membership;
 mod names;
 #[cfg(feature = "net")]
 mod naming;
+#[cfg(feature = "net")]
+mod observer;
 #[cfg(feature = "net")]
 mod outbound;
 #[cfg(feature = "net")]
@@ -96,8 +101,12 @@ use tokio::runtime::{Builder, Handle, Runtime};
 #[cfg(feature = "net")]
 pub use builder::{NodeBuilder, NodeError};
 #[cfg(feature = "net")]
+pub use looks::{NodeStatus, TreeLine};
+#[cfg(feature = "net")]
 pub use membership::{Member, Standing};
 pub use names::{NameEnd, Registration};
+#[cfg(feature = "net")]
+pub use observer::{Observer, ObserverError, Status, Trees};
 
 /// Limits and defaults of this room, by name.
 #[cfg(feature = "net")]
@@ -111,6 +120,7 @@ pub mod limits {
     pub use super::credit::{CREDIT_LINES_MAX, CREDIT_START, CREDIT_WINDOW_MAX};
     pub use super::directory::{NAME_BYTES_MAX, NAME_COPIES, NAMES_MAX};
     pub use super::hosting::ORPHAN_GRACE;
+    pub use super::looks::{TREE_LINES_MAX, TREE_LOOK_TIMEOUT};
     pub use super::membership::REDIAL_INTERVAL;
     pub use super::placing::RESERVE_TIMEOUT;
     pub use super::roster::GROUP_JOINS_MAX;
@@ -130,7 +140,7 @@ struct Inner {
     engine: Engine,
     system: Engine,
     spawner: Arc<dyn Spawner>,
-    trees: Mutex<Vec<Tree>>,
+    trees: Arc<Mutex<Vec<Tree>>>,
     #[cfg(feature = "net")]
     cluster: Option<builder::Clustered>,
     runtime: Mutex<System>,
@@ -156,7 +166,7 @@ impl Node {
             spawner: Arc::new(engine.clone()),
             engine,
             system,
-            trees: Mutex::default(),
+            trees: Arc::default(),
             #[cfg(feature = "net")]
             cluster: None,
             runtime: Mutex::new(runtime),

@@ -2,13 +2,9 @@
 
 use std::fmt::Write;
 
-use crate::info::{ChildInfo, Look};
-use crate::strategy::ChildState;
-use crate::supervisor::Msg;
+use crate::info::ChildInfo;
+use crate::outline::Branch;
 use crate::tree::Tree;
-
-/// Children of one dynamic supervisor that are printed; the others are counted.
-const PRINTED_MAX: usize = 20;
 
 /// One line: indented name, state, what it is, and what else there is to say.
 struct Line {
@@ -34,76 +30,29 @@ impl Tree {
     ///   cleaner       stopped     Cleaner      last: normal
     /// ```
     pub async fn print(&self) -> String {
-        let Some(root) = self.look().await else { return "the tree has stopped\n".into() };
-        let mut lines = vec![Line {
-            name: self.name(),
-            state: "running",
-            what: summary(&root),
-            more: String::new(),
-        }];
-        let mut rest = Vec::new();
-        push(&mut rest, root, 1);
-        while let Some((depth, child)) = rest.pop() {
-            let child = match child {
-                Ok(child) => child,
-                Err(left_out) => {
-                    lines.push(Line::left_out(depth, left_out));
-                    continue;
-                }
-            };
-            let below = self.look_below(&child).await;
-            lines.push(Line::of(depth, &child, below.as_ref()));
-            if let Some(below) = below {
-                push(&mut rest, below, depth + 1);
-            }
-        }
-        text(&lines)
+        let lines: Vec<Line> = self.outline(usize::MAX).await.into_iter().map(Line::of).collect();
+        if lines.is_empty() { "the tree has stopped\n".into() } else { text(&lines) }
     }
-
-    async fn look(&self) -> Option<Look> {
-        self.ask(|reply| Msg::Look { dynamic_max: PRINTED_MAX, reply }).await.ok()
-    }
-
-    async fn look_below(&self, child: &ChildInfo) -> Option<Look> {
-        if !child.is_supervisor || child.state != ChildState::Running {
-            return None;
-        }
-        self.below(self.within(&child.id))?.look().await
-    }
-}
-
-/// What is printed next stands last.
-fn push(rest: &mut Vec<(usize, Result<ChildInfo, usize>)>, look: Look, depth: usize) {
-    let Look { counts, children, .. } = look;
-    let left_out = (counts.supervisors + counts.workers).saturating_sub(children.len());
-    if left_out > 0 {
-        rest.push((depth, Err(left_out)));
-    }
-    rest.extend(children.into_iter().rev().map(|child| (depth, Ok(child))));
 }
 
 impl Line {
-    fn of(depth: usize, child: &ChildInfo, below: Option<&Look>) -> Self {
-        let id = child.id.rsplit('/').next().unwrap_or_default();
-        let what = match below {
-            Some(look) => format!("supervisor, {}", summary(look)),
-            None if child.is_supervisor => "supervisor".into(),
-            None => short(child.kind).into(),
+    fn of(branch: Branch) -> Self {
+        let Branch { depth, name, child, below, left_out, .. } = branch;
+        let indent = depth * 2;
+        if left_out > 0 {
+            let name = format!("{:indent$}and {left_out} more", "");
+            return Self { name, state: "", what: String::new(), more: String::new() };
+        }
+        let what = match (&below, &child) {
+            (Some(below), Some(_)) => format!("supervisor, {below}"),
+            (Some(below), None) => below.to_string(),
+            (None, Some(child)) if child.is_supervisor => "supervisor".into(),
+            (None, child) => child.as_ref().map_or("", |child| short(child.kind)).into(),
         };
-        let name = format!("{:1$}{id}", "", depth * 2);
-        Self { name, state: child.state.name(), what, more: more(child) }
+        let state = child.as_ref().map_or("running", |child| child.state.name());
+        let more = child.as_ref().map(more).unwrap_or_default();
+        Self { name: format!("{:indent$}{name}", ""), state, what, more }
     }
-
-    fn left_out(depth: usize, count: usize) -> Self {
-        let name = format!("{:1$}and {count} more", "", depth * 2);
-        Self { name, state: "", what: String::new(), more: String::new() }
-    }
-}
-
-fn summary(look: &Look) -> String {
-    let counts = look.counts;
-    let all = counts.supervisors + counts.workers;
-    format!("{}, {} of {all} run", look.strategy, counts.active)
 }
 
 /// The name of a type without where it stands.

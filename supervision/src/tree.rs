@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use mobula_actors::id::ActorId;
 use mobula_actors::spawner::{IntoSeed, Spawner};
 use mobula_actors::{Actor, ActorRef, CallError, Engine, NameError, Reply};
 use tokio::sync::oneshot;
@@ -230,6 +231,10 @@ impl Tree {
     /// up; [`Exit::NoProc`](mobula_actors::Exit) if it had ended before.
     pub async fn wait(&self) -> mobula_actors::Exit {
         self.ended().await.unwrap_or(mobula_actors::Exit::NoProc)
+    }
+
+    pub(crate) fn actor(&self) -> ActorId {
+        self.supervisor.id()
     }
 
     /// Its id; `tree` for the root.

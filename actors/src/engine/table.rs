@@ -75,6 +75,12 @@ impl Table {
         }
     }
 
+    /// How many are listed.
+    pub(crate) fn len(&self) -> usize {
+        let listed = |block: &Box<Block>| block.iter().flatten().count();
+        (0..SHARDS).map(|shard| self.blocks(shard).values().map(listed).sum::<usize>()).sum()
+    }
+
     pub(crate) fn get(&self, id: ActorId) -> Option<Arc<dyn Control>> {
         let Place { shard, block, entry } = Place::of(id);
         self.blocks(shard).get(&block)?[entry].as_ref()?.upgrade()

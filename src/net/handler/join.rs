@@ -81,7 +81,10 @@ impl LaneHandler {
             Err(HelloError::Violation(violation)) => return Err(violation.into()),
             Err(mismatch) => return Err(Reason::Refused(mismatch.to_string())),
         };
-        if Some(hello.class) != self.class {
+        let looks = hello.class == Class::Observer;
+        let dialed = matches!(self.origin, Origin::Dialed { .. });
+        // Nobody dials an observer.
+        if Some(hello.class.by_lanes()) != self.class || looks && dialed {
             return Err(Violation::Hello.into());
         }
         self.phase = if hello.class == Class::Bulk || self.hub.chooses(&self.peer) {

@@ -122,7 +122,7 @@ impl LaneHandler {
             tracing::warn!(peer = %self.peer, why, "peer refused");
         }
         let Origin::Dialed { class, .. } = &self.origin else { return };
-        let link = self.hub.link(&self.peer);
+        let link = self.hub.link(&self.peer).filter(|link| !link.terms().observer);
         match (class, link) {
             (Class::Bulk, Some(link)) => link.bulk_failed(),
             // A link that is over, whose end is just being reported, is none that was dialed for.

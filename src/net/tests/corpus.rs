@@ -65,6 +65,7 @@ pub(crate) fn own_frames() -> Vec<(String, Vec<u8>)> {
     vec![
         own("hello-control", kind::HELLO, 0, &hello(Class::Control, "/ip4/127.0.0.1/tcp/7000")),
         own("hello-bulk", kind::HELLO, 0, &hello(Class::Bulk, "")),
+        own("hello-observer", kind::HELLO, 0, &hello(Class::Observer, "")),
         own("open", kind::OPEN, 0, &[]),
         own("spare", kind::SPARE, 0, &[]),
         own("bye", kind::BYE, 0, &[]),

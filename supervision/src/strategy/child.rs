@@ -107,7 +107,9 @@ impl Child {
 }
 
 impl ChildState {
-    pub(crate) fn name(self) -> &'static str {
+    /// In a word.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
             Self::Stopped => "stopped",
             Self::Starting => "starting",
