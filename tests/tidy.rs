@@ -293,6 +293,8 @@ fn limits() -> Vec<(&'static str, String)> {
         ("node::CHECKPOINT_TIMEOUT", time(node::CHECKPOINT_TIMEOUT)),
         ("node::RESERVE_TIMEOUT", time(node::RESERVE_TIMEOUT)),
         ("node::REDIAL_INTERVAL", time(node::REDIAL_INTERVAL)),
+        ("node::TREE_LINES_MAX", count(node::TREE_LINES_MAX)),
+        ("node::TREE_LOOK_TIMEOUT", time(node::TREE_LOOK_TIMEOUT)),
         ("node::STOP_TIMEOUT", time(mobula::node::STOP_TIMEOUT)),
         ("net::message_bytes_max", bytes(net.message_bytes_max)),
         ("net::bulk_message_bytes_max", bytes(net.bulk_message_bytes_max)),

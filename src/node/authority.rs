@@ -203,7 +203,7 @@ mod tests {
     use crate::node::cluster::service_id;
     use crate::node::directory::{Entry, Stamp};
     use crate::node::frames::{self, MESSAGE, MessageHead};
-    use crate::node::hostile::{Ask, PATIENCE, Scene, Target, ask, stranger};
+    use crate::node::hostile::{Ask, Scene, Target, ask, stranger};
 
     const KIND: &str = "test.target";
 
@@ -263,16 +263,6 @@ mod tests {
 
         fn told(msg: NodeMsg) -> Ask {
             Box::new(move |service| service.cast(msg).ok().unwrap())
-        }
-
-        async fn until(&self, what: &str, done: impl Fn(&Cluster) -> bool) {
-            let mut tries = tokio::time::interval(std::time::Duration::from_millis(5));
-            let done = tokio::time::timeout(PATIENCE, async {
-                while !done(&self.cluster) {
-                    tries.tick().await;
-                }
-            });
-            assert!(done.await.is_ok(), "{what}");
         }
 
         /// The node's own actor has handled what it was given.

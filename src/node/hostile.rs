@@ -82,6 +82,19 @@ pub(super) struct Scene {
 
 impl Scene {
     pub(super) async fn new() -> Self {
+        let mut scene = Self::with(false).await;
+        assert!(scene.node.until(PATIENCE, |members| members.len() == 2).await);
+        // What a node asks of every newcomer: who of it is in which groups.
+        scene.frame(scene.target_id).await;
+        scene
+    }
+
+    /// With a scribe that says that it only looks.
+    pub(super) async fn observed() -> Self {
+        Self::with(true).await
+    }
+
+    async fn with(observer: bool) -> Self {
         let keys = [Identity::generate(), Identity::generate()];
         let members: Allowlist = keys.iter().map(Identity::peer_key).collect();
         let [key, scribe] = keys;
@@ -92,15 +105,12 @@ impl Scene {
         let target_id = cluster.engine.next_id();
         cluster.engine.export_as(target_id, &target);
         let (told, mut heard) = unbounded_channel();
-        let config = NetConfig::new(scribe, 1, members);
+        let mut config = NetConfig::new(scribe, 1, members);
+        config.observer = observer;
         let scribe = Net::start(config, Arc::new(Scribe(told))).await.unwrap();
         scribe.dial(cluster.id.key, &node.addresses()[0]).unwrap();
         let (link, _) = heard.recv().await.unwrap();
-        assert!(node.until(PATIENCE, |members| members.len() == 2).await);
-        let mut scene = Self { node, cluster, scribe, heard, link, target, target_id };
-        // What a node asks of every newcomer: who of it is in which groups.
-        scene.frame(target_id).await;
-        scene
+        Self { node, cluster, scribe, heard, link, target, target_id }
     }
 
     /// The next message to an actor, readdressed to `actor` of the node itself.
@@ -155,6 +165,16 @@ impl Scene {
     /// Gives the node a frame as its network does, on behalf of `from`.
     pub(super) fn give(&self, from: NodeId, message: Message) {
         Door(Arc::downgrade(&self.cluster)).message(from, &self.link, message);
+    }
+
+    pub(super) async fn until(&self, what: &str, done: impl Fn(&Cluster) -> bool) {
+        let mut tries = tokio::time::interval(Duration::from_millis(5));
+        let done = tokio::time::timeout(PATIENCE, async {
+            while !done(&self.cluster) {
+                tries.tick().await;
+            }
+        });
+        assert!(done.await.is_ok(), "{what}");
     }
 
     /// The node lives: its own actor answers, and so does one of the user, which takes the place

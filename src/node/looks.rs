@@ -251,3 +251,47 @@ fn cut(text: &str) -> String {
     let line = text.lines().next().unwrap_or_default();
     line[..line.floor_char_boundary(TEXT_BYTES_MAX)].into()
 }
+
+#[cfg(test)]
+mod tests {
+    use mobula_actors::wire::CallId;
+
+    use super::*;
+    use crate::net::{Inbound, Message};
+    use crate::node::cluster::service_id;
+    use crate::node::frames::{self, MESSAGE};
+    use crate::node::hostile::{Scene, ask};
+    use crate::node::inbound::Door;
+    use crate::node::service::NodeMsg;
+
+    /// A question as an observer sends it, whose answer goes to `call`.
+    fn question(from: NodeId, actor: ActorId, call: CallId) -> Message {
+        let parts = frames::Parts::default();
+        let head = MessageHead::new(actor, Epoch(1), None, from, &[call], parts);
+        frames::bare(MESSAGE, &head)
+    }
+
+    /// OV-1, OV-2.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_observer_that_does_more_than_look_is_cut_off_and_changes_nothing() {
+        let mut scene = Scene::observed().await;
+        let (me, there) = (scene.cluster.id, scene.scribe.node());
+        scene.until("it is connected", |cluster| cluster.link(there).is_some()).await;
+        let link = scene.cluster.link(there).unwrap();
+        assert_eq!(scene.node.members().len(), 1);
+        assert!(scene.cluster.linked().is_empty(), "it is told nothing");
+        let target = scene.target_id;
+        let mut more = frames::samples(target, me);
+        let service = scene.cluster.service(there).unwrap();
+        ask(|reply| NodeMsg::Members { reply })(service);
+        more.push(scene.frame(service_id(me)).await);
+        let own = CallId { origin: there, number: 1 };
+        more.push(question(there, target, own));
+        more.push(question(there, looks_id(me), CallId { origin: me, number: 1 }));
+        for (n, frame) in (1..).zip(more) {
+            Door(Arc::downgrade(&scene.cluster)).message(there, &link, frame);
+            assert_eq!(scene.node.counts().violations, n, "frame {n}");
+        }
+        scene.lives().await;
+    }
+}

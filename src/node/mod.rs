@@ -148,6 +148,7 @@ struct Inner {
 
 /// The runtime of what must go on when actors keep theirs busy. It ends without being waited for,
 /// which inside another runtime nobody may do, also when a start fails half-way.
+#[derive(Debug)]
 struct System(Option<Runtime>);
 
 impl Node {

@@ -205,6 +205,59 @@ async fn admitted_nodes_meet_and_strangers_do_not_and_the_revoked_are_thrown_out
     assert!(a.counts().denied > 1);
 }
 
+/// A node that is looked at while it runs; the command's output.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_looked_at_with_a_key_that_may_do_nothing_else() {
+    let folder = Folder::new("look");
+    folder.ok("keygen --cluster cluster.key");
+    for (name, may) in [("a", ""), ("b", ""), ("eyes", "--may members"), ("blind", "--may find")] {
+        let peer = folder.ok(&format!("keygen {name}.key"));
+        folder.ok(&format!("admit {peer} --key cluster.key --days 7 {may} --out {name}.cert"));
+    }
+    let a = node(&folder, "a", None).label("zone=a").start().await.unwrap();
+    let b = node(&folder, "b", Some(&a)).start().await.unwrap();
+    assert!(sees(&a, 2).await && sees(&b, 2).await);
+    let tree = a.supervise(Supervisor::spec(Strategy::OneForOne)).await.unwrap();
+    let line = |verb: &str, name: &str, more: &str| {
+        let at = &a.addresses()[0];
+        format!("{verb} {at} --key {name}.key --certificate {name}.cert {more}")
+    };
+    let json = |text: String| serde_json::from_str::<serde_json::Value>(&text).unwrap();
+
+    let status = json(folder.ok(&line("status", "eyes", "--json")));
+    let nodes = status["nodes"].as_array().unwrap();
+    assert_eq!((nodes.len(), status["silent"].as_array().unwrap().len()), (2, 0), "{status}");
+    for seen in nodes {
+        assert_eq!(seen["state"], "alive");
+        assert!(seen["actors"].as_u64().unwrap() > 0 && seen["record_age_s"].is_f64(), "{seen}");
+        assert!(seen["total"]["actors"].as_u64() >= seen["free"]["actors"].as_u64(), "{seen}");
+    }
+    let text = folder.ok(&line("status", "eyes", ""));
+    assert!(text.contains("labels zone=a") && text.contains("2 nodes, as"), "{text}");
+    let trees = json(folder.ok(&line("tree", "eyes", "--json")));
+    let lines: Vec<_> = trees["nodes"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|n| n["lines"].as_array().unwrap())
+        .collect();
+    assert_eq!((lines.len(), &lines[0]["name"]), (1, &"tree".into()), "{trees}");
+    let text = folder.ok(&line("tree", "eyes", ""));
+    assert!(text.contains("one for one, 0 of 0 run") && text.contains("no tree"), "{text}");
+
+    let blind = folder.fails(&line("status", "blind", ""));
+    assert!(blind.contains("members"), "{blind}");
+    let taken = folder.fails(&line("status", "b", ""));
+    assert!(taken.contains("no running node"), "{taken}");
+    let missing = folder.fails(&line("status", "nobody", ""));
+    assert!(missing.contains("mobula keygen"), "{missing}");
+    let nowhere = "/ip4/127.0.0.1/tcp/7000";
+    let bad = folder.fails(&format!("tree {nowhere} --key eyes.key --certificate eyes.cert"));
+    assert!(bad.contains("/p2p/KEY"), "{bad}");
+    assert_eq!((a.members().len(), b.members().len()), (2, 2));
+    tree.stop(PATIENCE).await;
+}
+
 #[tokio::test]
 async fn a_key_that_others_can_read_starts_no_node() {
     let folder = Folder::new("open");

@@ -15,6 +15,7 @@ mod lives;
 mod monitors;
 mod moves;
 mod names;
+mod observers;
 mod partitions;
 mod places;
 mod process;

@@ -136,7 +136,7 @@ impl LaneHandler {
             Origin::Accepted => None,
         };
         let to_open = match class {
-            Some(Class::Control) => vec![Lane::Call, Lane::Control],
+            Some(Class::Control | Class::Observer) => vec![Lane::Call, Lane::Control],
             Some(Class::Bulk) => vec![Lane::Bulk],
             None => Vec::new(),
         };

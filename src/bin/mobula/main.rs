@@ -1,4 +1,6 @@
-//! The command of whoever decides who belongs to a cluster.
+//! The command of whoever decides who belongs to a cluster, and of whoever looks at one.
+
+mod look;
 
 use std::error::Error;
 use std::fs;
@@ -52,7 +54,7 @@ Answers need no grant. A client needs message, find and locate; a host for other
 checkpoint, and whatever its actors ask for. Others are refused with an error that names what is
 missing.";
 
-/// Says who belongs to a cluster of Mobula.
+/// Says who belongs to a cluster of Mobula, and looks at one that runs.
 #[derive(Debug, Parser)]
 #[command(name = "mobula", version, after_help = MODEL)]
 struct Flags {
@@ -76,6 +78,12 @@ enum Command {
     Revoke(Revoke),
     /// Says what a certificate, a grant or a list of revocations says, if its signatures are right.
     Show(Show),
+    /// Says who is alive and who has room, as one node sees it.
+    #[command(after_help = look::HOW)]
+    Status(look::Look),
+    /// Prints the supervision trees of all nodes.
+    #[command(after_help = look::HOW)]
+    Tree(look::Look),
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +212,8 @@ fn main() -> ExitCode {
         Command::Grant(flags) => grant(&flags),
         Command::Revoke(flags) => revoke(&flags),
         Command::Show(flags) => show(&flags.file),
+        Command::Status(flags) => look::status(flags),
+        Command::Tree(flags) => look::tree(flags),
     };
     match done {
         Ok(said) => {
