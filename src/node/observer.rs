@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 use mobula_actors::id::{NodeId, PeerKey};
-use mobula_actors::{CallError, Engine};
+use mobula_actors::wire::Wire;
+use mobula_actors::{CallError, Engine, Reply, Why};
 use thiserror::Error;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
@@ -155,7 +156,7 @@ impl Observer {
         loop {
             let after = nodes.last().map(|status| status.node);
             let ask = |nodes| LookMsg::Nodes { after, nodes };
-            let more = self.ask(self.first, deadline, ask).await?;
+            let more = ask_of(&self.cluster, self.first, deadline, ask).await?;
             let last = more.len() < NODES_PER_ANSWER;
             nodes.extend(more);
             if last {
@@ -165,34 +166,25 @@ impl Observer {
     }
 
     /// What all that are not gone say, or `None` for those that do not in time.
-    async fn each<T: Send + serde::de::DeserializeOwned + serde::Serialize + 'static>(
+    async fn each<T: Wire>(
         &self,
         nodes: &[NodeStatus],
         deadline: Instant,
-        question: impl Fn(mobula_actors::Reply<T>) -> LookMsg + Copy + Send,
+        question: impl Fn(Reply<T>) -> LookMsg + Copy + Send,
     ) -> Vec<(NodeId, Option<T>)> {
         let living = nodes.iter().filter(|status| status.standing != Standing::Gone);
         let answers = living.map(|status| async move {
             let key = status.node.key;
             let met = meet(&self.cluster, &self.refused, key, &status.address, deadline).await;
             let answer = match met {
-                Ok(node) if node == status.node => self.ask(node, deadline, question).await.ok(),
+                Ok(node) if node == status.node => {
+                    ask_of(&self.cluster, node, deadline, question).await.ok()
+                }
                 _ => None,
             };
             (status.node, answer)
         });
         stream::iter(answers).buffer_unordered(ASKED_AT_A_TIME).collect().await
-    }
-
-    async fn ask<T: Send + serde::de::DeserializeOwned + serde::Serialize + 'static>(
-        &self,
-        node: NodeId,
-        deadline: Instant,
-        question: impl FnOnce(mobula_actors::Reply<T>) -> LookMsg,
-    ) -> Result<T, CallError> {
-        let no_way = CallError::Rejected(mobula_actors::Why::NoRoute);
-        let looks = self.cluster.looks(node).ok_or(no_way)?;
-        looks.call(question).within(deadline.saturating_duration_since(Instant::now())).await
     }
 }
 
@@ -216,11 +208,42 @@ async fn first(
     let mut why = None;
     for (key, address) in seeds {
         match meet(cluster, refused, *key, address, deadline).await {
-            Ok(node) => return Ok(node),
+            Ok(node) => {
+                let asked = ask_of(cluster, node, deadline, |count| LookMsg::Actors { count });
+                match asked.await {
+                    Ok(_) => return Ok(node),
+                    Err(denied @ CallError::Rejected(Why::Denied(_))) => return Err(denied.into()),
+                    // It was connected for its own part, and turned away by the other.
+                    Err(_) => why = Some(words(&DialOutcome::Denied)),
+                }
+            }
             Err(failed) => why = Some(failed),
         }
     }
     why.map_or(Err(ObserverError::Nobody), |why| Err(ObserverError::Unreached { why }))
+}
+
+/// Asks a node that it has met, as long as they are connected.
+async fn ask_of<T: Wire>(
+    cluster: &Cluster,
+    node: NodeId,
+    deadline: Instant,
+    question: impl FnOnce(Reply<T>) -> LookMsg,
+) -> Result<T, CallError> {
+    let looks = cluster.looks(node).ok_or(CallError::Rejected(Why::NoRoute))?;
+    let cut = async {
+        loop {
+            let changed = cluster.changed.notified();
+            if cluster.link(node).is_none() {
+                return;
+            }
+            changed.await;
+        }
+    };
+    tokio::select! {
+        answer = looks.call(question).within(deadline.saturating_duration_since(Instant::now())) => answer,
+        () = cut => Err(CallError::Rejected(Why::Unreachable)),
+    }
 }
 
 /// Connects with a node, or says why not.
