@@ -1,17 +1,12 @@
 //! Peers that only look.
 
-use std::time::Duration;
-
 use mobula::net::{Allowlist, Identity};
 use mobula::node::{Observer, ObserverError, Standing, TreeLine};
 use mobula::prelude::*;
 
 use crate::process::Process;
 use crate::puppet::{Make, Msg, Puppet, notes, puppet};
-use crate::support::{PATIENCE, all_see, eventually, member, members};
-
-/// For answers that are not to come.
-const SHORT: Duration = Duration::from_millis(500);
+use crate::support::{AT_ONCE, PATIENCE, all_see, eventually, member, members};
 
 async fn observer(
     key: &Identity,
@@ -88,12 +83,12 @@ async fn an_observer_sees_restarts_and_which_nodes_do_not_reply() {
 
     let eyes = observer(&keys[2], &list, &node).await.unwrap();
     silent.freeze();
-    let trees = eyes.trees(SHORT).await.unwrap();
+    let trees = eyes.trees(AT_ONCE).await.unwrap();
     assert_eq!(trees.silent, [silent.id]);
     let child = line(&trees.nodes[&node.id().unwrap()], "child");
     assert_eq!((child.restarts, child.epoch), (1, Some(Epoch(2))));
     assert!(child.last_exit.as_ref().unwrap().contains("told to"), "{child:?}");
-    let status = eyes.status(SHORT).await.unwrap();
+    let status = eyes.status(AT_ONCE).await.unwrap();
     assert_eq!(status.silent, [silent.id]);
     let unknown = status.nodes.iter().find(|seen| seen.node == silent.id).unwrap();
     assert!(unknown.actors.is_none() && unknown.record_age.is_some(), "{unknown:?}");
