@@ -145,7 +145,7 @@ fn hellos_that_are_none_are_violations() {
     };
     let with = |address: &[u8]| [&head(1, 1, 0)[..], address].concat();
     let mut vectors: Vec<Vec<u8>> = (0..21).map(|cut| head(1, 1, 0)[..cut].to_vec()).collect();
-    vectors.extend((2..=20).map(|class| head(1, 1, class)));
+    vectors.extend((3..=20).map(|class| head(1, 1, class)));
     vectors.extend([
         head(2, 1, 0),
         head(1, 1, 255),
