@@ -77,8 +77,10 @@ impl Table {
 
     /// How many are listed.
     pub(crate) fn len(&self) -> usize {
-        let listed = |block: &Box<Block>| block.iter().flatten().count();
-        (0..SHARDS).map(|shard| self.blocks(shard).values().map(listed).sum::<usize>()).sum()
+        let listed = |shard| -> usize {
+            self.blocks(shard).values().map(|block| block.iter().flatten().count()).sum()
+        };
+        (0..SHARDS).map(listed).sum()
     }
 
     pub(crate) fn get(&self, id: ActorId) -> Option<Arc<dyn Control>> {
