@@ -40,11 +40,9 @@ pub struct Below {
     pub counts: Counts,
 }
 
-/// A line whose children have not been asked for.
-enum Next {
-    Child(ChildInfo),
-    LeftOut(usize),
-}
+/// A line whose children have not been asked for, and how deep it stands: a child, or how many are
+/// not listed.
+type Next = (usize, Result<ChildInfo, usize>);
 
 impl Tree {
     /// The tree from its root down, each child before those below it; empty once the tree has
@@ -65,12 +63,13 @@ impl Tree {
         while let Some((depth, next)) = rest.pop() {
             if lines.len() >= lines_max {
                 rest.push((depth, next));
-                lines.push(Branch::left_out(0, rest.iter().map(|(_, next)| next.len()).sum()));
+                let count = |(_, next): &Next| next.as_ref().map_or_else(|left| *left, |_| 1);
+                lines.push(Branch::left_out(0, rest.iter().map(count).sum()));
                 break;
             }
             let child = match next {
-                Next::Child(child) => child,
-                Next::LeftOut(count) => {
+                Ok(child) => child,
+                Err(count) => {
                     lines.push(Branch::left_out(depth, count));
                     continue;
                 }
@@ -97,22 +96,13 @@ impl Tree {
 }
 
 /// What is listed next stands last.
-fn push(rest: &mut Vec<(usize, Next)>, look: Look, depth: usize) {
+fn push(rest: &mut Vec<Next>, look: Look, depth: usize) {
     let Look { counts, children, .. } = look;
     let left_out = (counts.supervisors + counts.workers).saturating_sub(children.len());
     if left_out > 0 {
-        rest.push((depth, Next::LeftOut(left_out)));
+        rest.push((depth, Err(left_out)));
     }
-    rest.extend(children.into_iter().rev().map(|child| (depth, Next::Child(child))));
-}
-
-impl Next {
-    fn len(&self) -> usize {
-        match self {
-            Self::Child(_) => 1,
-            Self::LeftOut(count) => *count,
-        }
-    }
+    rest.extend(children.into_iter().rev().map(|child| (depth, Ok(child))));
 }
 
 impl Branch {
