@@ -3,6 +3,7 @@
 #![allow(unreachable_pub)] // A test exports nothing: `pub` marks what its modules share.
 
 mod calls;
+mod cases;
 mod deaths;
 mod faults;
 mod flow;

@@ -12,6 +12,8 @@ use crate::support::{PATIENCE, member};
 
 /// Set in a process that is to be a node: the directory of its key and members.
 const NODE_DIR: &str = "MOBULA_TEST_NODE_DIR";
+/// What its node says when the others hold it dead.
+const FENCED: &str = "node fenced";
 /// The address it joins.
 const NODE_SEED: &str = "MOBULA_TEST_NODE_SEED";
 
@@ -20,7 +22,7 @@ pub struct Process {
     child: Child,
     dir: PathBuf,
     pub id: NodeId,
-    _out: BufReader<ChildStdout>,
+    out: BufReader<ChildStdout>,
 }
 
 impl Process {
@@ -62,7 +64,7 @@ impl Process {
                 break boot.parse().unwrap();
             }
         };
-        Self { child, dir, id: NodeId { key: key.peer_key(), boot }, _out: out }
+        Self { child, dir, id: NodeId { key: key.peer_key(), boot }, out }
     }
 
     /// Kills it without a word, and returns when it is gone.
@@ -73,8 +75,30 @@ impl Process {
 
     /// Keeps it from running: its sockets stay open.
     pub fn freeze(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn thaw(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, signal: &str) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits until its node has learned that the others hold it dead; what it hosted has ended then.
+    pub async fn fenced(mut self) -> Self {
+        let told = tokio::task::spawn_blocking(move || {
+            let mut line = String::new();
+            while line.trim() != FENCED {
+                line.clear();
+                assert!(self.out.read_line(&mut line).unwrap() > 0, "the node process ended");
+            }
+            self
+        });
+        tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap()
     }
 
     pub fn pid(&self) -> u32 {
@@ -100,6 +124,12 @@ fn a_node_process_ends_when_its_stdin_closes() {
         let node = runtime.block_on(node_of(dir.into()));
         println!("\nnode boot {}", node.id().unwrap().boot);
         std::io::stdout().flush().unwrap();
+        runtime.spawn(async move {
+            node.fenced().await;
+            println!("\n{FENCED}");
+            std::io::stdout().flush().unwrap();
+            std::future::pending::<()>().await;
+        });
         // Reads until the other end is closed.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
         std::process::exit(0);

@@ -53,6 +53,8 @@ pub enum Make {
     Stillborn,
     /// Leaves this number among the dead.
     Mortal(u64),
+    /// Comes to life when the gate lets it.
+    Late(ActorRef<GateMsg>),
 }
 
 pub struct Puppet {
@@ -85,6 +87,10 @@ impl Actor for Puppet {
     async fn start(make: Make, ctx: &mut Context<Self>) -> Result<Self, Fault> {
         if matches!(make, Make::Stillborn) {
             return Err(Fault::new("stillborn"));
+        }
+        if let Make::Late(gate) = &make {
+            let pid = std::process::id();
+            gate.call(|go| GateMsg::Start { pid, go }).within(PATIENCE).await?;
         }
         let notes = ctx.restored::<Vec<u64>>()?.unwrap_or_default();
         ctx.on_checkpoint_stored(Msg::IsStored);
@@ -136,6 +142,8 @@ pub struct Gate {
     open: bool,
     waiting: Vec<Reply<()>>,
     looking: Vec<Reply<()>>,
+    starting: Vec<(u32, Reply<()>)>,
+    asking: Vec<(u32, Reply<u32>)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -145,6 +153,17 @@ pub enum GateMsg {
     /// Answers when somebody waits.
     Entered(Reply<()>),
     Open,
+    Shut,
+    /// Answers this process when the gate is open.
+    Start {
+        pid: u32,
+        go: Reply<()>,
+    },
+    /// Answers with a process that waits so, when there is another than `known`.
+    Starting {
+        known: u32,
+        pid: Reply<u32>,
+    },
 }
 protocol!(GateMsg = "test.gate/1");
 
@@ -161,12 +180,22 @@ impl Actor for Gate {
             GateMsg::Enter(reply) => self.waiting.push(reply),
             GateMsg::Entered(reply) => self.looking.push(reply),
             GateMsg::Open => self.open = true,
+            GateMsg::Shut => self.open = false,
+            GateMsg::Start { pid, go } => self.starting.push((pid, go)),
+            GateMsg::Starting { known, pid } => self.asking.push((known, pid)),
         }
         if !self.waiting.is_empty() {
             self.looking.drain(..).for_each(|reply| reply.send(()));
         }
         if self.open {
             self.waiting.drain(..).for_each(|reply| reply.send(()));
+            self.starting.drain(..).for_each(|(_, go)| go.send(()));
+        }
+        for (known, reply) in std::mem::take(&mut self.asking) {
+            match self.starting.iter().find(|(pid, _)| *pid != known) {
+                Some((pid, _)) => reply.send(*pid),
+                None => self.asking.push((known, reply)),
+            }
         }
         Ok(())
     }
