@@ -33,6 +33,8 @@ pub enum CrewError {
     First(#[source] NodeError),
     #[error("{name} could not be started: {cause}")]
     Start { name: String, cause: io::Error },
+    #[error("a node could not be killed, stopped or let go on: {0}")]
+    Signal(#[from] io::Error),
     #[error("the nodes did not find each other within {TOGETHER_WITHIN:?}")]
     Apart,
 }
@@ -109,11 +111,42 @@ impl Crew {
 
     /// Sends SIGKILL to a node.
     pub async fn kill(&mut self, node: NodeId) -> io::Result<()> {
-        let child = self.worker(node).and_then(|at| self.workers[at].child.take());
-        match child {
+        let no_child = || io::Error::other("this node is not a child of this process");
+        self.kill_worker(self.worker(node).ok_or_else(no_child)?).await
+    }
+
+    /// The nodes that are processes of their own.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    pub fn worker_name(&self, at: usize) -> &str {
+        &self.workers[at].name
+    }
+
+    /// Sends SIGKILL to the worker with this number.
+    pub async fn kill_worker(&mut self, at: usize) -> io::Result<()> {
+        match self.workers[at].child.take() {
             Some(mut child) => child.kill().await,
-            None => Err(io::Error::other("this node is not a child of this process")),
+            None => Err(io::Error::other("it does not run")),
         }
+    }
+
+    /// Keeps the worker with this number from running; its sockets stay open.
+    pub fn pause(&self, at: usize) -> io::Result<()> {
+        self.signal(at, "-STOP")
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self, at: usize) -> io::Result<()> {
+        self.signal(at, "-CONT")
+    }
+
+    fn signal(&self, at: usize, signal: &str) -> io::Result<()> {
+        let pid = self.workers[at].child.as_ref().and_then(Child::id);
+        let pid = pid.ok_or_else(|| io::Error::other("it does not run"))?;
+        let done = std::process::Command::new("kill").args([signal, &pid.to_string()]).status()?;
+        if done.success() { Ok(()) } else { Err(io::Error::other("`kill` failed")) }
     }
 
     /// Starts a killed node again, and waits until every view holds it alive and hosting. Returns
@@ -147,7 +180,8 @@ impl Crew {
         Ok(began.elapsed())
     }
 
-    async fn launch(&mut self, at: usize) -> Result<(), CrewError> {
+    /// Starts the worker with this number; it joins by and by.
+    pub async fn launch(&mut self, at: usize) -> Result<(), CrewError> {
         let worker = &mut self.workers[at];
         let papers = Papers {
             secret: worker.identity.secret(),
@@ -218,14 +252,22 @@ pub async fn serve() -> Result<(), Box<dyn std::error::Error>> {
     stdin.read_line(&mut line).await?;
     let papers: Papers = serde_json::from_str(&line)
         .map_err(|_| "`node` is for the processes that this program starts itself")?;
-    let identity = Identity::from_secret(&papers.secret)?;
-    let node = builder(identity, &papers.members, papers.nodes)
-        .listen("/ip4/127.0.0.1/tcp/0")
-        .join([papers.seed])
-        .start()
-        .await?;
-    // Ends with the parent, whatever ended that; nobody is left to say good-bye to for long.
-    let _ = stdin.read_to_end(&mut Vec::new()).await;
-    let _ = tokio::time::timeout(LEAVE_WITHIN, node.stop()).await;
-    std::process::exit(0);
+    let mut rest = Vec::new();
+    let mut closed = std::pin::pin!(stdin.read_to_end(&mut rest));
+    loop {
+        let node = builder(Identity::from_secret(&papers.secret)?, &papers.members, papers.nodes)
+            .listen("/ip4/127.0.0.1/tcp/0")
+            .join([papers.seed.clone()])
+            .start()
+            .await?;
+        tokio::select! {
+            // Ends with the parent, whatever ended that; nobody is left to say good-bye to for long.
+            _ = &mut closed => {
+                let _ = tokio::time::timeout(LEAVE_WITHIN, node.stop()).await;
+                std::process::exit(0);
+            }
+            // The others hold this life dead: a new one takes its place.
+            () = node.fenced() => {}
+        }
+    }
 }

@@ -11,6 +11,9 @@ use crate::input::EVENTS_MAX;
 /// A run has to survive losing a node that is not the first, twice.
 const NODES_MIN_WITH_KILLS: u16 = 3;
 const NODES_MAX: i64 = 16;
+const CHAOS_S_MAX: u64 = 86_400;
+/// Events a second under chaos, when nothing else is said: what is missed is made up for.
+const CHAOS_RATE: u64 = 5_000;
 const PARTITIONS_MAX: i64 = 1_024;
 
 /// Finds fraudsters in a stream of ratings on a cluster of nodes, killing some of them on the way.
@@ -52,6 +55,12 @@ pub struct Flags {
     /// Kill no node
     #[arg(long)]
     pub no_kill: bool,
+    /// Kill, stop and bring back nodes at random for so many seconds, 1 to 86400, never the first one;
+    /// the input repeats until then, at `--rate` or 5,000 events a second. `--kill-seed` draws what
+    /// happens
+    #[arg(long, value_name = "SECONDS", conflicts_with_all = ["no_kill", "repeat"],
+          value_parser = clap::value_parser!(u64).range(1..=CHAOS_S_MAX))]
+    pub chaos: Option<u64>,
     /// Print the result as one JSON object on the last line
     #[arg(long)]
     pub json: bool,
@@ -90,6 +99,17 @@ impl Flags {
         }
         Ok(flags)
     }
+
+    /// Events a second that are offered; as many as possible without it.
+    pub fn rate(&self) -> Option<u64> {
+        let chaotic = self.chaos.map(|_| CHAOS_RATE);
+        self.rate.map(NonZeroU64::get).or(chaotic)
+    }
+
+    /// How many events a run under chaos takes.
+    pub fn chaos_events(&self) -> Option<u64> {
+        Some(self.chaos?.saturating_mul(self.rate()?))
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +127,7 @@ mod tests {
         assert_eq!((flags.seed, flags.events, flags.repeat), (7, 200_000, 1));
         assert_eq!((flags.nodes, flags.partitions, flags.role), (3, 12, None));
         assert!(flags.input.is_none() && flags.rate.is_none() && flags.listen.is_none());
+        assert!(flags.chaos.is_none() && flags.rate() == None);
         assert!(flags.kill_seed.is_none() && !flags.no_kill && !flags.json);
     }
 
@@ -128,6 +149,11 @@ mod tests {
             ("--seed -1", "-1"),
             ("--input x.csv --events 5", "--events"),
             ("--kill-seed 3 --no-kill", "--no-kill"),
+            ("--chaos 0", "--chaos"),
+            ("--chaos 86401", "--chaos"),
+            ("--chaos 9 --no-kill", "--no-kill"),
+            ("--chaos 9 --repeat 2", "--repeat"),
+            ("--chaos 9 --nodes 2", "--nodes 2"),
             ("--fast", "--fast"),
         ] {
             let refusal = parsed(line).unwrap_err();
@@ -147,6 +173,13 @@ mod tests {
         ] {
             assert!(parsed(line).is_ok(), "{line}");
         }
+    }
+
+    #[test]
+    fn chaos_takes_as_many_events_as_its_rate_offers() {
+        assert_eq!(parsed("--nodes 8 --chaos 60").unwrap().chaos_events(), Some(300_000));
+        assert_eq!(parsed("--chaos 60 --rate 10").unwrap().chaos_events(), Some(600));
+        assert_eq!(parsed("--rate 10").unwrap().chaos_events(), None);
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub enum InputError {
 pub struct Input {
     base: Vec<Event>,
     repeat: u64,
+    /// Events in all replays, the last of which may be cut short.
+    events: u64,
     /// What one replay adds to a trader id.
     stride: u64,
     /// What one replay adds to a time.
@@ -92,18 +94,25 @@ impl Input {
         }
         let replay_s = base[base.len() - 1].time_s - base[0].time_s;
         let span_s = replay_s + PAUSE_S.max(replay_s * PAUSE_SHARE);
-        Ok(Self { base, repeat, stride, span_s, name })
+        Ok(Self { base, repeat, events, stride, span_s, name })
+    }
+
+    /// The same ratings, replayed as often as `events` of them need.
+    pub fn lasting(self, events: u64) -> Result<Self, InputError> {
+        let repeat = events.div_ceil(self.base.len() as u64);
+        let whole = Self::repeated(self.base, repeat, self.name)?;
+        Ok(Self { events, ..whole })
     }
 
     /// Events in the stream.
     pub fn len(&self) -> u64 {
-        self.base.len() as u64 * self.repeat
+        self.events
     }
 
     /// The event at `index`; none from `len()` on.
     pub fn event(&self, index: u64) -> Option<Event> {
         let (replay, at) = (index / self.base.len() as u64, index % self.base.len() as u64);
-        if replay >= self.repeat {
+        if index >= self.events {
             return None;
         }
         let event = self.base[at as usize];
@@ -166,6 +175,18 @@ mod tests {
         }
         assert!(events.chunks(500).all(|replay| replay[17].rating == events[17].rating));
         assert_eq!(input.name(), "generator(seed=7) x4");
+    }
+
+    // I-1, I-4
+    #[test]
+    fn a_stream_of_some_length_is_cut_from_as_many_replays_as_it_needs() {
+        let input = Input::generated(7, 500, 1).unwrap().lasting(1_200).unwrap();
+        let whole = Input::generated(7, 500, 3).unwrap();
+        assert_eq!((input.len(), all(&input).len()), (1_200, 1_200));
+        assert_eq!(all(&input)[..], all(&whole)[..1_200]);
+        assert_eq!(input.event(1_200), None);
+        assert!(Input::generated(7, 500, 1).unwrap().lasting(EVENTS_MAX + 1).is_err());
+        assert!(Input::generated(7, 500, 1).unwrap().lasting(0).is_err());
     }
 
     // I-2

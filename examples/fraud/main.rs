@@ -2,13 +2,14 @@
 //!
 //! Before a rating is used, the model predicts from the histories of both traders whether it is the
 //! one for fraudsters; then it learns from it, in one pass. Three processes form a cluster; partitions keep the histories, a
-//! scorer has the model. Two nodes are killed on the way, and the result is compared, bit for bit,
-//! with the same computation in one thread.
+//! scorer has the model. Two nodes are killed on the way (or many, with `--chaos`), and the result is
+//! compared, bit for bit, with the same computation in one thread.
 
 // An example exports nothing: `pub` marks what a module offers to the others.
 #![allow(unreachable_pub)]
 
 mod auc;
+mod chaos;
 mod crew;
 mod csv_file;
 mod digest;
@@ -100,16 +101,20 @@ fn refuse(code: u8, reason: impl std::fmt::Display) -> ExitCode {
 }
 
 fn input_of(flags: &Flags) -> Result<Input, InputError> {
-    match &flags.input {
+    let input = match &flags.input {
         Some(file) => Input::from_csv(file, flags.repeat),
         None => Input::generated(flags.seed, flags.events, flags.repeat),
+    }?;
+    match flags.chaos_events() {
+        Some(events) => input.lasting(events),
+        None => Ok(input),
     }
 }
 
 /// Compares with the oracle, which shares the feature and model functions and nothing else.
 fn judge(flags: &Flags, input: Arc<Input>, outcome: Outcome) -> Result<Report, PipelineError> {
     let oracle = oracle::run(&input);
-    let Outcome { counted, took, applied, killed, placement } = outcome;
+    let Outcome { counted, took, applied, killed, chaos, placement } = outcome;
     let halves = 2 * input.len();
     Ok(Report {
         events: counted.events,
@@ -122,6 +127,7 @@ fn judge(flags: &Flags, input: Arc<Input>, outcome: Outcome) -> Result<Report, P
         oracle_digest: Some(oracle.digest),
         nodes: flags.nodes,
         killed,
+        chaos,
         lost: input.len().saturating_sub(counted.events).max(halves.saturating_sub(applied) / 2),
         duplicated: applied.saturating_sub(halves),
         input: input.name(),

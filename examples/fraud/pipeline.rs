@@ -11,6 +11,7 @@ use mobula::supervision::{ChildState, Event, SuperviseError, TreeError};
 use thiserror::Error;
 use tokio::sync::mpsc;
 
+use crate::chaos::{self, Tally};
 use crate::crew::{Crew, CrewError, FRONT};
 use crate::flags::Flags;
 use crate::input::Input;
@@ -62,6 +63,7 @@ pub struct Outcome {
     /// Halves that the partitions applied.
     pub applied: u64,
     pub killed: Vec<Killed>,
+    pub chaos: Option<Tally>,
     pub placement: Vec<Placed>,
 }
 
@@ -100,7 +102,13 @@ pub async fn run(
         let next = points.get(kill + 1).copied().unwrap_or(u64::MAX);
         killed.push(pipeline.kill(kill, next, crew).await?);
     }
-    let counted = pipeline.finish(counting).await?;
+    let until = flags.chaos.map(|seconds| begun + Duration::from_secs(seconds));
+    let (progress, seed) = (pipeline.progress.clone(), flags.kill_seed.unwrap_or(flags.seed));
+    let chaos = async {
+        let Some(until) = until else { return Ok(None) };
+        chaos::run(crew, until, seed, &progress).await.map(Some).map_err(PipelineError::from)
+    };
+    let (counted, chaos) = tokio::try_join!(pipeline.finish(counting), chaos)?;
     let took = begun.elapsed();
     let mut applied = 0;
     for partition in &pipeline.partitions {
@@ -108,7 +116,7 @@ pub async fn run(
     }
     pipeline.progress.finish();
     pipeline.tree.stop(STOP_WITHIN).await;
-    Ok(Outcome { counted, took, applied, killed, placement })
+    Ok(Outcome { counted, took, applied, killed, chaos, placement })
 }
 
 impl Pipeline {
@@ -123,7 +131,7 @@ impl Pipeline {
         let tree = crew.first.supervise(supervisor(&progress)).await?;
         let (events, partitions) = (input.len(), flags.partitions);
         let (told, news) = mpsc::unbounded_channel();
-        let rate = flags.rate.map(|rate| rate.get() as f64);
+        let rate = flags.rate().map(|rate| rate as f64);
         let args = source::Args { input, partitions, rate, hold_at, began, news: told };
         let source = tree.spawn("source", Source::spec(args).temporary()).await?;
         let args = sink::Args { events, source: source.clone(), began };
@@ -298,7 +306,7 @@ fn demand(nodes: usize, partitions: u16) -> Demand {
 
 /// The indexes at which nodes are killed.
 fn kill_points(flags: &Flags, events: u64) -> Vec<u64> {
-    if flags.no_kill {
+    if flags.no_kill || flags.chaos.is_some() {
         return Vec::new();
     }
     let mut points = KILL_POINTS;

@@ -8,6 +8,8 @@ use std::fmt::{self, Display, Formatter};
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use crate::chaos::Tally;
+
 /// The result of a run; the fields are the keys of the JSON object, in its order.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Report {
@@ -34,6 +36,9 @@ pub struct Report {
     pub nodes: u16,
     /// The nodes that were killed, in order.
     pub killed: Vec<Killed>,
+    /// What was done to nodes at random, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chaos: Option<Tally>,
     /// Events that never reached the sink.
     pub lost: u64,
     /// Events that the sink counted twice.
@@ -120,6 +125,10 @@ impl Display for Report {
         for killed in &self.killed {
             line(f, "killed", killed)?;
         }
+        if let Some(Tally { kills, pauses, rejoins }) = self.chaos {
+            let said = format_args!("{kills} kills, {pauses} pauses, {rejoins} rejoins");
+            line(f, "chaos", said)?;
+        }
         line(f, "lost", self.lost)?;
         line(f, "counted twice", self.duplicated)?;
         line(f, "auc", area(self.auc))?;
@@ -177,6 +186,7 @@ mod tests {
                 recovery_ms: 310.5,
                 replayed: 6,
             }],
+            chaos: None,
             lost: 0,
             duplicated: 0,
             input: "generator(seed=7)".into(),
@@ -193,6 +203,10 @@ mod tests {
             r#""lost":0,"duplicated":0,"input":"generator(seed=7)"}"#
         );
         assert_eq!(report().json().unwrap(), expected);
+        let chaos = Some(Tally { kills: 3, pauses: 2, rejoins: 1 });
+        let chaotic = Report { chaos, ..report() };
+        let said = r#","chaos":{"kills":3,"pauses":2,"rejoins":1},"lost":0"#;
+        assert!(chaotic.json().unwrap().contains(said));
     }
 
     #[test]

@@ -92,8 +92,8 @@ async fn children_that_wait_for_a_majority_wait_when_three_of_five_processes_are
     {
         let patient = child(Make::Plain).on_partition(OnPartition::Wait);
         let number = children.len();
-        tree.spawn::<Spec<Puppet>>(format!("eager {number}"), child(Make::Plain)).await.unwrap();
-        tree.spawn::<Spec<Puppet>>(format!("patient {number}"), patient).await.unwrap();
+        tree.spawn(format!("eager {number}"), child(Make::Plain)).await.unwrap();
+        tree.spawn(format!("patient {number}"), patient).await.unwrap();
         children = tree.children().await;
         children.retain(|child| child.id.starts_with("patient"));
         assert!(children.len() < 100, "each process gets one: {children:?}");
