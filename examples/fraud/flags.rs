@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((flags.seed, flags.events, flags.repeat), (7, 200_000, 1));
         assert_eq!((flags.nodes, flags.partitions, flags.role), (3, 12, None));
         assert!(flags.input.is_none() && flags.rate.is_none() && flags.listen.is_none());
-        assert!(flags.chaos.is_none() && flags.rate() == None);
+        assert!(flags.chaos.is_none() && flags.rate().is_none());
         assert!(flags.kill_seed.is_none() && !flags.no_kill && !flags.json);
     }
 

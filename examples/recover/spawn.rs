@@ -21,19 +21,13 @@ pub async fn run() -> Result<Row, CrewError> {
     let crew = Crew::start(NODES).await?;
     let began = Instant::now();
     let node = &crew.first;
-    let mut started = stream::iter(0..ACTORS)
-        .map(async |_| -> Result<ActorRef<EchoMsg>, CrewError> {
-            let actor = node.spawn(Echo::spec(()).anywhere()).await?;
-            actor.call(EchoMsg::Ask).await?;
-            Ok(actor)
-        })
-        .buffer_unordered(UNDER_WAY);
+    let mut starting = stream::iter(0..ACTORS).map(|_| started(node)).buffer_unordered(UNDER_WAY);
     let mut actors = Vec::with_capacity(ACTORS);
-    while let Some(actor) = started.next().await {
+    while let Some(actor) = starting.next().await {
         actors.push(actor?);
     }
     let per_s = ACTORS as f64 / began.elapsed().as_secs_f64();
-    drop(started);
+    drop(starting);
     let elsewhere = actors.iter().filter(|actor| node.inspect(*actor).is_none()).count();
     let figures = vec![
         ("actors", json!(actors.len())),
@@ -42,4 +36,10 @@ pub async fn run() -> Result<Row, CrewError> {
     ];
     crew.dismiss().await;
     Ok(Row::new("spawn", BAR, figures, per_s >= PER_S))
+}
+
+async fn started(node: &Node) -> Result<ActorRef<EchoMsg>, CrewError> {
+    let actor = node.spawn(Echo::spec(()).anywhere()).await?;
+    actor.call(EchoMsg::Ask).await?;
+    Ok(actor)
 }
