@@ -127,7 +127,7 @@ mod tests {
         assert_eq!((flags.seed, flags.events, flags.repeat), (7, 200_000, 1));
         assert_eq!((flags.nodes, flags.partitions, flags.role), (3, 12, None));
         assert!(flags.input.is_none() && flags.rate.is_none() && flags.listen.is_none());
-        assert!(flags.chaos.is_none() && flags.rate().is_none());
+        assert!(flags.chaos.is_none());
         assert!(flags.kill_seed.is_none() && !flags.no_kill && !flags.json);
     }
 
@@ -180,6 +180,7 @@ mod tests {
         assert_eq!(parsed("--nodes 8 --chaos 60").unwrap().chaos_events(), Some(300_000));
         assert_eq!(parsed("--chaos 60 --rate 10").unwrap().chaos_events(), Some(600));
         assert_eq!(parsed("--rate 10").unwrap().chaos_events(), None);
+        assert_eq!(parsed("").unwrap().rate(), None);
     }
 
     #[test]
