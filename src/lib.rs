@@ -39,4 +39,5 @@ pub mod prelude {
     pub use crate::node::Node;
     #[cfg(feature = "net")]
     pub use crate::node::{Member, Standing};
+    pub use crate::placement::Layout;
 }

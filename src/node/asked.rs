@@ -89,7 +89,8 @@ fn verb(said: &NodeMsg) -> Option<Verb> {
         | NodeMsg::Ended { .. }
         | NodeMsg::NameLost { .. }
         | NodeMsg::Revoked { .. }
-        | NodeMsg::Revocations { .. } => None,
+        | NodeMsg::Revocations { .. }
+        | NodeMsg::Release { .. } => None,
     }
 }
 

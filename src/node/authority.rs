@@ -80,6 +80,9 @@ pub(super) enum Violation {
     /// It uses the room that was held for something else.
     #[error("it starts {0} in the room of another")]
     NotReserved(ActorId),
+    /// It gives up room that is held for another.
+    #[error("it gives up room that it does not hold")]
+    NotHeld,
     /// It tells of a run that nobody can have started yet.
     #[error("it tells of run {claimed} of {actor}, of which run {known} is known")]
     Epoch {
@@ -102,6 +105,10 @@ pub(super) fn plausible(actor: ActorId, claimed: Epoch, known: Epoch) -> Result<
 
 fn speaks_for(from: NodeId, named: NodeId) -> Result<(), Violation> {
     if from == named { Ok(()) } else { Err(Violation::Impostor(named)) }
+}
+
+fn is_made_by(from: NodeId, reservation: u128) -> bool {
+    owner_of(reservation) == owner_of_key(from.key)
 }
 
 impl Cluster {
@@ -134,6 +141,9 @@ impl Cluster {
             }
             NodeMsg::NameLost { lost, .. } => speaks_for(self.id, lost.by),
             NodeMsg::GroupsChanged { by } => speaks_for(from, *by),
+            NodeMsg::Release { reservation } if !is_made_by(from, *reservation) => {
+                Err(Violation::NotHeld)
+            }
             NodeMsg::End { epoch: None, .. }
             | NodeMsg::GroupsSince { .. }
             // It is handed on by others than the one who sent it.
@@ -142,7 +152,8 @@ impl Cluster {
             | NodeMsg::Revocations { .. }
             | NodeMsg::Locate { .. }
             | NodeMsg::Members { .. }
-            | NodeMsg::NameFind { .. } => Ok(()),
+            | NodeMsg::NameFind { .. }
+            | NodeMsg::Release { .. } => Ok(()),
         }
     }
 
@@ -170,7 +181,7 @@ impl Cluster {
         actor: ActorId,
         epoch: Epoch,
     ) -> Result<(), Violation> {
-        if owner_of(reservation) != owner_of_key(from.key) {
+        if !is_made_by(from, reservation) {
             return Err(Violation::NotHome(actor));
         }
         match self.is_home(from, actor)? {
@@ -318,6 +329,7 @@ mod tests {
             }),
             ask(move |known| NodeMsg::NameLost { name: "name".into(), lost, winner, known }),
             Scene::told(NodeMsg::Revocations { list: Payload(Bytes::from_static(b"nonsense")) }),
+            Scene::told(NodeMsg::Release { reservation: reservation(third) }),
         ];
         for (n, lie) in (1..).zip(scene.said(lies).await) {
             scene.give(there, lie);

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use mobula_actors::id::{NodeId, PeerKey};
-use mobula_actors::spawner::{Hosted, Order, Request};
+use mobula_actors::spawner::{Hosted, Order, Request, Started};
 use mobula_actors::{Actor, ActorRef, CallError, Engine, Kind, SpawnError, Spec};
 use mobula_supervision::Tree;
 use thiserror::Error;
@@ -337,7 +337,7 @@ pub(super) fn unix_ms() -> u64 {
 /// The cluster side of a node.
 pub(super) struct Clustered {
     cluster: Arc<Cluster>,
-    placer: Arc<Placer>,
+    pub(super) placer: Arc<Placer>,
     tasks: Vec<AbortHandle>,
 }
 
@@ -354,11 +354,7 @@ impl Clustered {
         let (seed, settings) = spec.into_seed_once();
         let order = Order { id: self.cluster.engine.next_id(), ..Order::new(&settings) };
         let request = Request { seed, settings, order, previous: None, avoid: Vec::new() };
-        let started = self.placer.clone().place(request).await?;
-        let reference = started.reference.and_then(|any| any.downcast::<ActorRef<A::Msg>>().ok());
-        reference.map(|reference| *reference).ok_or_else(|| {
-            SpawnError::Refused("the actor that started takes other messages".into())
-        })
+        reference::<A>(self.placer.clone().place(request).await?)
     }
 
     pub(super) async fn dismiss_hosted(&self) {
@@ -385,6 +381,14 @@ impl Clustered {
     fn end(&self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// The reference to an actor that has come to life.
+pub(super) fn reference<A: Actor>(started: Started) -> Result<ActorRef<A::Msg>, SpawnError> {
+    let reference = started.reference.and_then(|any| any.downcast::<ActorRef<A::Msg>>().ok());
+    reference
+        .map(|reference| *reference)
+        .ok_or_else(|| SpawnError::Refused("the actor that started takes other messages".into()))
 }
 
 impl Drop for Clustered {

@@ -6,7 +6,8 @@
 //!   └─ Cluster ── carrier of messages: calls, credit, routes, frames
 //!        ├─ outbound    from references to the network;  inbound: from there into mailboxes
 //!        ├─ membership  drives gossip: who is there
-//!        ├─ placing     starts actors where they fit;  children: where those of this home run
+//!        ├─ placing     starts actors where they fit;  gang: several, or none
+//!        ├─ children    where those of this home run
 //!        ├─ hosting     what runs here for others, and its books
 //!        ├─ watches     monitors of actors elsewhere;  watched: those that others have here
 //!        ├─ naming      registers and looks up names;  directory: those that this node keeps;
@@ -48,6 +49,8 @@ mod figures;
 mod frames;
 #[cfg(feature = "fuzz")]
 pub(crate) mod fuzz;
+#[cfg(feature = "net")]
+mod gang;
 #[cfg(feature = "net")]
 mod gathering;
 mod groups;

@@ -38,14 +38,14 @@ const ANSWER_SLACK: Duration = Duration::from_secs(2);
 
 /// Starts the children of this node's supervisors, here and elsewhere.
 pub(super) struct Placer {
-    cluster: Arc<Cluster>,
+    pub(super) cluster: Arc<Cluster>,
     choice: Mutex<Choice>,
 }
 
 /// What all placements of a node share.
-struct Choice {
-    debits: Debits<NodeId>,
-    rng: Rng,
+pub(super) struct Choice {
+    pub(super) debits: Debits<NodeId>,
+    pub(super) rng: Rng,
     reservations: u64,
 }
 
@@ -69,10 +69,7 @@ impl Placer {
             return self.keep_here(&carrier, &request).await;
         }
         let (actor, epoch) = (request.order.id, request.order.epoch);
-        let Order { restart, watch, .. } = &request.order;
-        self.cluster.children.ordered(actor, epoch, *restart, watch.clone())?;
-        let cluster = self.cluster.clone();
-        let mut unfinished = Unfinished { cluster, actor, epoch, at: None, finished: false };
+        let mut unfinished = Unfinished::ordered(&self.cluster, &request.order)?;
         let node = match self.again(&request, &mut unfinished).await {
             Some(started) => started?,
             None => {
@@ -82,6 +79,19 @@ impl Placer {
                 self.find_node(&request, &mut unfinished).await?
             }
         };
+        self.settled(actor, epoch, node)?;
+        unfinished.finished();
+        self.cluster.changed.notify_waiters();
+        Ok(self.started(&carrier, &request, node))
+    }
+
+    /// Notes where a run came to life.
+    pub(super) fn settled(
+        &self,
+        actor: ActorId,
+        epoch: Epoch,
+        node: NodeId,
+    ) -> Result<(), SpawnError> {
         if !self.cluster.children.started(actor, epoch, node) {
             return Err(SpawnError::Start(Exit::Killed));
         }
@@ -89,9 +99,7 @@ impl Placer {
             // It died between its answer and now, and those who were told did not find this run.
             self.cluster.children_node_is_dead(node);
         }
-        unfinished.finished();
-        self.cluster.changed.notify_waiters();
-        Ok(self.started(&carrier, &request, node))
+        Ok(())
     }
 
     /// Whether this run follows another one that may still go on, on the other side of a cut, and
@@ -136,7 +144,7 @@ impl Placer {
         Ok(Started { child: Arc::new(Local(control)), reference })
     }
 
-    fn started(&self, carrier: &Arc<dyn Carrier>, request: &Request, node: NodeId) -> Started {
+    pub(super) fn started(&self, carrier: &Arc<dyn Carrier>, request: &Request, node: NodeId) -> Started {
         let (actor, epoch) = (request.order.id, request.order.epoch);
         let address = Address { actor, epoch, node, home: self.cluster.id };
         let site = Site { control: None, cluster: Some((carrier.clone(), address)) };
@@ -171,13 +179,7 @@ impl Placer {
         request: &Request,
         unfinished: &mut Unfinished,
     ) -> Result<NodeId, SpawnError> {
-        let wanted = crate::placement::Request {
-            kind: request.seed.kind().to_owned(),
-            demand: request.settings.demand.clone(),
-            place: Where::new(request.settings.place, self.cluster.id),
-            strategy: request.settings.strategy,
-            avoid: request.avoid.clone(),
-        };
+        let wanted = self.wanted(request);
         let mut denied: Option<Denied> = None;
         let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
         loop {
@@ -215,6 +217,17 @@ impl Placer {
         }
     }
 
+    /// What a request asks of the nodes.
+    pub(super) fn wanted(&self, request: &Request) -> crate::placement::Request<NodeId> {
+        crate::placement::Request {
+            kind: request.seed.kind().to_owned(),
+            demand: request.settings.demand.clone(),
+            place: Where::new(request.settings.place, self.cluster.id),
+            strategy: request.settings.strategy,
+            avoid: request.avoid.clone(),
+        }
+    }
+
     fn next(&self, attempt: &mut Attempt<NodeId>) -> Result<Next, SpawnError> {
         let here = self.cluster.hosting.figures();
         self.cluster.membership.with_candidates(here, |now, view| {
@@ -228,7 +241,7 @@ impl Placer {
         })
     }
 
-    async fn reserve(
+    pub(super) async fn reserve(
         &self,
         node: NodeId,
         reservation: u128,
@@ -248,7 +261,7 @@ impl Placer {
             .await
     }
 
-    async fn start_at(
+    pub(super) async fn start_at(
         &self,
         node: NodeId,
         reservation: u128,
@@ -317,7 +330,7 @@ impl Placer {
         }
     }
 
-    fn choice(&self) -> MutexGuard<'_, Choice> {
+    pub(super) fn choice(&self) -> MutexGuard<'_, Choice> {
         // The choosers are total: nothing under this lock panics.
         self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -326,7 +339,7 @@ impl Placer {
 impl Choice {
     /// Unique in the cluster, and over the lives of a node: whose it is, and a counter that began
     /// with its boot.
-    fn next_reservation(&mut self, me: NodeId) -> u128 {
+    pub(super) fn next_reservation(&mut self, me: NodeId) -> u128 {
         self.reservations = self.reservations.wrapping_add(1);
         u128::from(owner_of_key(me.key)) << 64 | u128::from(self.reservations)
     }
@@ -347,22 +360,32 @@ pub(super) fn owner_of_key(key: PeerKey) -> u64 {
 
 /// A placement that has not succeeded yet. Dropped, what it may have left elsewhere is told to end
 /// (L-1), and whoever looked for an actor that was never alive is told that there is none.
-struct Unfinished {
+pub(super) struct Unfinished {
     cluster: Arc<Cluster>,
     actor: ActorId,
     epoch: Epoch,
     /// The node that was asked to start it.
     at: Option<NodeId>,
+    /// It came to life, though what it belongs to may still fail.
+    pub(super) alive: bool,
     finished: bool,
 }
 
 impl Unfinished {
-    fn asks(&mut self, node: NodeId) {
+    /// Notes the order of a run.
+    pub(super) fn ordered(cluster: &Arc<Cluster>, order: &Order) -> Result<Self, SpawnError> {
+        let Order { id: actor, epoch, restart, watch, .. } = order;
+        cluster.children.ordered(*actor, *epoch, *restart, watch.clone())?;
+        let (actor, epoch, cluster) = (*actor, *epoch, cluster.clone());
+        Ok(Self { cluster, actor, epoch, at: None, alive: false, finished: false })
+    }
+
+    pub(super) fn asks(&mut self, node: NodeId) {
         self.at = Some(node);
         self.cluster.children.asks(self.actor, self.epoch, node);
     }
 
-    fn finished(mut self) {
+    pub(super) fn finished(mut self) {
         self.finished = true;
     }
 }
@@ -372,10 +395,10 @@ impl Drop for Unfinished {
         if self.finished {
             return;
         }
-        let Self { cluster, actor, epoch, at, .. } = self;
+        let Self { cluster, actor, epoch, at, alive, .. } = self;
         cluster.children.not_started(*actor, *epoch);
-        // On this node the start itself leaves nothing behind.
-        if let Some(node) = at.filter(|node| *node != cluster.id) {
+        // On this node a start that failed leaves nothing behind by itself.
+        if let Some(node) = at.filter(|node| *alive || *node != cluster.id) {
             let (actor, epoch) = (*actor, *epoch);
             let end = NodeMsg::End { actor, epoch: Some(epoch), exit: Exit::Killed, kill: true };
             cluster.tell(node, end);

@@ -80,6 +80,8 @@ pub(super) enum NodeMsg {
     Revoked { version: u64 },
     /// That list, which the cluster signed.
     Revocations { list: Payload },
+    /// What you hold for me under this number is not needed.
+    Release { reservation: u128 },
 }
 
 protocol!(NodeMsg = "mobula.node/1");
@@ -176,6 +178,7 @@ impl Actor for Service {
             NodeMsg::Spread(parcel) => cluster.parcel_came(*parcel),
             NodeMsg::Revoked { version } => cluster.compare_revocations(from, version),
             NodeMsg::Revocations { list } => cluster.learn_revocations(from, &list.0),
+            NodeMsg::Release { reservation } => cluster.cancel(reservation),
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ mod cases;
 mod deaths;
 mod faults;
 mod flow;
+mod gangs;
 mod grants;
 mod groups;
 #[cfg(feature = "ractor")]
