@@ -36,7 +36,7 @@ async fn narrow() -> Vec<Node> {
 /// Thousandths of cores in use on each node that hosts, as the node that places sees it.
 fn used(nodes: &[Node]) -> Vec<u64> {
     let by_id: BTreeMap<NodeId, u64> =
-        nodes[0].members().iter().map(|m| (m.id, m.cpu_milli.0 - m.cpu_milli.1)).collect();
+        nodes[0].members().iter().map(|m| (m.node, m.cpu_milli.0 - m.cpu_milli.1)).collect();
     nodes[1..].iter().map(|node| by_id[&node.id().unwrap()]).collect()
 }
 
@@ -130,9 +130,9 @@ async fn a_member_on_the_placing_node_ends_with_a_gang_that_fails() {
 async fn spawns_that_are_dropped_leave_no_room_taken() {
     let nodes = narrow().await;
     for round in 0..200 {
-        let mut spawn = std::pin::pin!(nodes[0].spawn_gang(Layout::Spread, gang(6)));
+        let mut spawn = std::pin::pin!(nodes[0].spawn_gang(Layout::Spread, gang(2)));
         // After so many turns of this task, wherever that is.
-        let mut turns = round % 20;
+        let mut turns = round % 5;
         let outcome = poll_fn(|cx| match spawn.as_mut().poll(cx) {
             Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
             Poll::Pending if turns == 0 => Poll::Ready(None),
