@@ -22,8 +22,9 @@ use super::Node;
 use super::asked::Unreserved;
 use super::builder::reference;
 use super::cluster::Cluster;
-use super::placing::{Placer, Unfinished};
+use super::placing::{Choice, Placer};
 use super::service::NodeMsg;
+use super::unfinished::Unfinished;
 use crate::machine::Time;
 use crate::net::Denied;
 use crate::placement::{GANG_MEMBERS_MAX, Gang, GangStep, Layout, PLACED_WITHIN, Verdict};
@@ -51,7 +52,8 @@ impl Node {
         specs: Vec<Spec<A, R>>,
     ) -> Result<Vec<ActorRef<A::Msg>>, SpawnError> {
         let Some(clustered) = &self.0.cluster else {
-            let why = "a node on its own has no nodes to place a gang on: make it with Node::builder";
+            let why =
+                "a node on its own has no nodes to place a gang on: make it with Node::builder";
             return Err(SpawnError::Refused(why.into()));
         };
         if specs.len() > GANG_MEMBERS_MAX {
@@ -128,10 +130,11 @@ impl Placer {
         // Started: there is nothing to give back any more.
         rooms.held.clear();
         let carrier: Arc<dyn Carrier> = self.cluster.clone();
-        let started = members.into_iter().zip(nodes).map(|(Member { request, unfinished }, node)| {
-            unfinished.finished();
-            self.started(&carrier, &request, node)
-        });
+        let started =
+            members.into_iter().zip(nodes).map(|(Member { request, unfinished }, node)| {
+                unfinished.finished();
+                self.started(&carrier, &request, node)
+            });
         let started = started.collect();
         self.cluster.changed.notify_waiters();
         Ok(started)
@@ -187,7 +190,7 @@ impl Placer {
         let here = self.cluster.hosting.figures();
         self.cluster.membership.with_candidates(here, |now, view| {
             let mut choice = self.choice();
-            let super::placing::Choice { debits, rng, .. } = &mut *choice;
+            let Choice { debits, rng, .. } = &mut *choice;
             Ok(match gang.next(now, view, debits, rng) {
                 GangStep::Ask { member, node } => {
                     let reservation = choice.next_reservation(self.cluster.id);
@@ -213,7 +216,7 @@ impl Placer {
             let (node, reservation) = *room;
             member.unfinished.asks(node);
             self.start_at(node, reservation, &member.request).await?;
-            member.unfinished.alive = true;
+            member.unfinished.alive();
             Ok(node)
         });
         try_join_all(starts).await

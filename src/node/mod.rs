@@ -72,6 +72,8 @@ mod observer;
 #[cfg(feature = "net")]
 mod outbound;
 #[cfg(feature = "net")]
+mod placed;
+#[cfg(feature = "net")]
 mod placing;
 #[cfg(feature = "net")]
 mod registrar;
@@ -85,6 +87,8 @@ mod routes;
 mod service;
 #[cfg(feature = "net")]
 mod shapes;
+#[cfg(feature = "net")]
+mod unfinished;
 #[cfg(feature = "net")]
 mod watched;
 #[cfg(feature = "net")]

@@ -18,15 +18,15 @@ use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
 use mobula_actors::demand::Place;
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
-use mobula_actors::spawner::{
-    Child, Local, Notice, Order, Request, Site, Spawner, Started, start_here,
-};
-use mobula_actors::{CallError, Control, Exit, Lost, OnPartition, Payload, SpawnError, Why};
+use mobula_actors::spawner::{Local, Notice, Request, Site, Spawner, Started, start_here};
+use mobula_actors::{CallError, Exit, Lost, OnPartition, Payload, SpawnError, Why};
 
 use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
 use super::hosting::Commission;
+use super::placed::Placed;
 use super::service::{NodeMsg, StartOrder};
+use super::unfinished::Unfinished;
 use crate::machine::{Rng, Time};
 use crate::net::Denied;
 use crate::placement::{Attempt, Debits, PLACED_WITHIN, Step, Verdict, Where};
@@ -144,7 +144,12 @@ impl Placer {
         Ok(Started { child: Arc::new(Local(control)), reference })
     }
 
-    pub(super) fn started(&self, carrier: &Arc<dyn Carrier>, request: &Request, node: NodeId) -> Started {
+    pub(super) fn started(
+        &self,
+        carrier: &Arc<dyn Carrier>,
+        request: &Request,
+        node: NodeId,
+    ) -> Started {
         let (actor, epoch) = (request.order.id, request.order.epoch);
         let address = Address { actor, epoch, node, home: self.cluster.id };
         let site = Site { control: None, cluster: Some((carrier.clone(), address)) };
@@ -358,55 +363,6 @@ pub(super) fn owner_of_key(key: PeerKey) -> u64 {
     key.0.iter().take(8).fold(0, |owner, byte| owner << 8 | u64::from(*byte))
 }
 
-/// A placement that has not succeeded yet. Dropped, what it may have left elsewhere is told to end
-/// (L-1), and whoever looked for an actor that was never alive is told that there is none.
-pub(super) struct Unfinished {
-    cluster: Arc<Cluster>,
-    actor: ActorId,
-    epoch: Epoch,
-    /// The node that was asked to start it.
-    at: Option<NodeId>,
-    /// It came to life, though what it belongs to may still fail.
-    pub(super) alive: bool,
-    finished: bool,
-}
-
-impl Unfinished {
-    /// Notes the order of a run.
-    pub(super) fn ordered(cluster: &Arc<Cluster>, order: &Order) -> Result<Self, SpawnError> {
-        let Order { id: actor, epoch, restart, watch, .. } = order;
-        cluster.children.ordered(*actor, *epoch, *restart, watch.clone())?;
-        let (actor, epoch, cluster) = (*actor, *epoch, cluster.clone());
-        Ok(Self { cluster, actor, epoch, at: None, alive: false, finished: false })
-    }
-
-    pub(super) fn asks(&mut self, node: NodeId) {
-        self.at = Some(node);
-        self.cluster.children.asks(self.actor, self.epoch, node);
-    }
-
-    pub(super) fn finished(mut self) {
-        self.finished = true;
-    }
-}
-
-impl Drop for Unfinished {
-    fn drop(&mut self) {
-        if self.finished {
-            return;
-        }
-        let Self { cluster, actor, epoch, at, alive, .. } = self;
-        cluster.children.not_started(*actor, *epoch);
-        // On this node a start that failed leaves nothing behind by itself.
-        if let Some(node) = at.filter(|node| *alive || *node != cluster.id) {
-            let (actor, epoch) = (*actor, *epoch);
-            let end = NodeMsg::End { actor, epoch: Some(epoch), exit: Exit::Killed, kill: true };
-            cluster.tell(node, end);
-            cluster.tell(node, NodeMsg::Retire { actor, epoch });
-        }
-    }
-}
-
 /// The spawner that supervisors of this node use.
 #[derive(Clone)]
 pub(super) struct NodeSpawner(pub(super) Arc<Placer>);
@@ -418,45 +374,6 @@ impl Spawner for NodeSpawner {
 
     fn start(&self, request: Request) -> BoxFuture<'static, Result<Started, SpawnError>> {
         Box::pin(self.0.clone().place(request))
-    }
-}
-
-/// A child that placement put on some node, this one or another.
-struct Placed {
-    cluster: Arc<Cluster>,
-    actor: ActorId,
-    epoch: Epoch,
-    node: NodeId,
-}
-
-impl Child for Placed {
-    fn node(&self) -> Option<NodeId> {
-        Some(self.node)
-    }
-
-    fn stop(&self, exit: Exit) {
-        let (actor, epoch) = (self.actor, Some(self.epoch));
-        self.cluster.tell(self.node, NodeMsg::End { actor, epoch, exit, kill: false });
-    }
-
-    fn kill(&self) {
-        let (actor, epoch) = (self.actor, Some(self.epoch));
-        self.cluster.tell(self.node, NodeMsg::End { actor, epoch, exit: Exit::Killed, kill: true });
-    }
-
-    /// Who looks for the child from now on waits for its next run.
-    fn retire(&self) {
-        let (actor, epoch) = (self.actor, self.epoch);
-        self.cluster.tell(self.node, NodeMsg::Retire { actor, epoch });
-    }
-
-    fn forget(&self) {
-        self.cluster.children.forget(self.actor);
-        self.cluster.changed.notify_waiters();
-    }
-
-    fn control(&self) -> Option<Arc<dyn Control>> {
-        None
     }
 }
 
