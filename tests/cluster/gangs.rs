@@ -5,8 +5,10 @@ use std::future::{Future, poll_fn};
 use std::task::Poll;
 
 use futures::future::join_all;
+use mobula::actors::Fault;
 use mobula::placement::Capacity;
 use mobula::prelude::*;
+use tokio::sync::mpsc::{self, UnboundedSender};
 
 use crate::puppet::{Make, Msg, Puppet};
 use crate::support::{PATIENCE, ROOMY, cluster, eventually};
@@ -161,4 +163,43 @@ async fn of_three_gangs_for_the_room_of_one_one_is_started_whole() {
     assert_eq!(lie(&nodes, started[0]).await, [2, 2, 2]);
     let refused = outcomes.iter().filter_map(|outcome| outcome.as_ref().err());
     refused.for_each(|why| assert!(matches!(why, SpawnError::NoCapacity(_)), "{why}"));
+}
+
+/// Has a gang of two, each on a node of its own, and shares its fate.
+struct Conductor;
+
+impl Actor for Conductor {
+    type Args = (Node, UnboundedSender<Vec<ActorRef<Msg>>>);
+    type Msg = ();
+
+    async fn start((node, started): Self::Args, ctx: &mut Context<Self>) -> Result<Self, Fault> {
+        let members = node.spawn_gang(Layout::StrictSpread, gang(2)).await?;
+        members.iter().for_each(|member| ctx.link(member));
+        started.send(members)?;
+        Ok(Self)
+    }
+
+    async fn handle(&mut self, (): (), _: &mut Context<Self>) -> Result<(), Fault> {
+        Ok(())
+    }
+}
+
+/// Nothing of a gang goes on when a member is lost: its supervisor has all of it placed again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gang_whose_node_dies_is_placed_again_as_a_whole() {
+    let mut nodes = narrow().await;
+    let (started, mut gangs) = mpsc::unbounded_channel();
+    let conductor = Conductor::spec((nodes[0].clone(), started));
+    let spec = Supervisor::spec(Strategy::OneForOne).child("conductor", conductor);
+    let tree = nodes[0].supervise(spec).await.unwrap();
+    let first = gangs.recv().await.unwrap();
+    assert_eq!(lie(&nodes, &first).await, [0, 1, 1]);
+    let hosting = used(&nodes).iter().position(|cpu| *cpu > 0).unwrap();
+    drop(nodes.remove(1 + hosting));
+    let second = tokio::time::timeout(PATIENCE, gangs.recv()).await.unwrap().unwrap();
+    assert_eq!(lie(&nodes, &second).await, [1, 1]);
+    for lost in first {
+        lost.call(Msg::Notes).within(PATIENCE).await.unwrap_err();
+    }
+    tree.stop(PATIENCE).await;
 }
