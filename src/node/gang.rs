@@ -6,7 +6,6 @@
 //! Invariants:
 //! - **GA-1** A gang that fails, or whose spawn is dropped, leaves nothing: room that was granted is
 //!   given back at once, and members that are alive end.
-//! - **GA-2** Nobody has a reference to a member before all are alive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
