@@ -13,7 +13,7 @@ use mobula::net::{Allowlist, Identity};
 use mobula::node::{NodeBuilder, NodeError};
 use mobula::placement::Capacity;
 use mobula::prelude::*;
-use mobula::supervision::SuperviseError;
+use mobula::supervision::{SuperviseError, TreeError};
 use thiserror::Error;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, Command};
@@ -48,6 +48,8 @@ pub enum CrewError {
     Spawn(#[from] SpawnError),
     #[error("the tree did not start: {0}")]
     Supervise(#[from] SuperviseError),
+    #[error("a child did not start: {0}")]
+    Child(#[from] TreeError),
     #[error("an actor did not answer: {0}")]
     Call(#[from] CallError),
     #[error("{0}")]

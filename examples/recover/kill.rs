@@ -1,5 +1,6 @@
 //! One of 5 nodes, which has 100 actors, is killed again and again.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures::future::join_all;
@@ -41,23 +42,11 @@ pub async fn run(repeats: u32) -> Result<Row, CrewError> {
     Ok(Row::new("kill", BAR, figures, reached))
 }
 
-/// A tree whose children are all on one node, which is killed and then started again. How long it
+/// A tree with so many children on one node, which is killed and then started again. How long it
 /// took until all of them answered in a later run; `None` if they did not.
 async fn once(crew: &mut Crew) -> Result<Option<Duration>, CrewError> {
-    let mut spec = Supervisor::spec(Strategy::OneForOne);
-    for number in 0..ACTORS {
-        let demand = Demand::cpu(0.1).without_label(FRONT);
-        spec = spec.child(number.to_string(), Echo::spec(()).needs(demand).pack());
-    }
-    let tree = crew.first.supervise(spec).await?;
-    let children = tree.children().await;
-    let victim = children.first().and_then(|child| child.node);
-    let victim = victim.ok_or_else(|| CrewError::Other("the children run here".into()))?;
-    if children.iter().any(|child| child.node != Some(victim)) {
-        return Err(CrewError::Other("the children are not all on one node".into()));
-    }
-    let actors = (0..ACTORS).filter_map(|number| tree.child::<EchoMsg>(&number.to_string()));
-    let actors: Vec<_> = actors.collect();
+    let tree = crew.first.supervise(Supervisor::spec(Strategy::OneForOne)).await?;
+    let (victim, actors) = filled(&tree).await?;
     let killed = Instant::now();
     let at = crew.kill(victim).await?;
     let answers = join_all(actors.iter().map(|actor| again(actor, killed)));
@@ -66,7 +55,28 @@ async fn once(crew: &mut Crew) -> Result<Option<Duration>, CrewError> {
     crew.launch(at).await?;
     tree.stop(PATIENCE).await;
     crew.agree(NODES).await?;
-    Ok((recovered && actors.len() == ACTORS).then_some(took))
+    Ok(recovered.then_some(took))
+}
+
+/// Starts children that fill one node before the next, until a node has them all.
+async fn filled(tree: &Tree) -> Result<(NodeId, Vec<ActorRef<EchoMsg>>), CrewError> {
+    for number in 0..NODES * ACTORS {
+        let demand = Demand::cpu(0.1).without_label(FRONT);
+        tree.spawn(number.to_string(), Echo::spec(()).needs(demand).pack()).await?;
+        if number + 1 < ACTORS {
+            continue;
+        }
+        let mut nodes: BTreeMap<NodeId, Vec<_>> = BTreeMap::new();
+        for child in tree.children().await {
+            if let (Some(node), Some(actor)) = (child.node, tree.child(&child.id)) {
+                nodes.entry(node).or_default().push(actor);
+            }
+        }
+        if let Some(full) = nodes.into_iter().find(|(_, actors)| actors.len() == ACTORS) {
+            return Ok(full);
+        }
+    }
+    Err(CrewError::Other("no node has as many children".into()))
 }
 
 /// Waits for the answer of a later run than the first.
