@@ -10,7 +10,7 @@ use bytes::Bytes;
 use crate::carrier::{Address, Carrier};
 use crate::cell::Cell;
 use crate::context::Context;
-use crate::demand::{Demand, Place, PlaceStrategy};
+use crate::demand::{Demand, Neighbour, Place, PlaceStrategy};
 use crate::engine::Engine;
 use crate::error::Why;
 use crate::exit::{Exit, Fault};
@@ -257,6 +257,8 @@ pub struct Settings {
     pub place: Place,
     /// Which of the nodes with room it prefers.
     pub strategy: PlaceStrategy,
+    /// Whom it should be near.
+    pub near: Option<Neighbour>,
     /// Waits between restarts after code faults; `None` restarts at once, as OTP does.
     pub backoff: Option<(Duration, Duration)>,
     /// What becomes of the messages that waited during a restart.
@@ -278,6 +280,7 @@ impl Default for Settings {
             demand: Demand::default(),
             place: Place::default(),
             strategy: PlaceStrategy::default(),
+            near: None,
             backoff: None,
             on_restart: OnRestart::default(),
             on_partition: OnPartition::default(),
@@ -433,6 +436,26 @@ impl<A: Actor, R> Spec<A, R> {
         A: Kind,
     {
         self.settings.strategy = PlaceStrategy::Pack;
+        self.movable()
+    }
+
+    /// May be started on any node that hosts its kind and has room, and prefers the node where
+    /// `other` is whenever it is placed. Room counts for more: a node that is a quarter emptier is
+    /// taken all the same.
+    #[must_use]
+    pub fn near<M: Send + 'static>(mut self, other: &ActorRef<M>) -> Self
+    where
+        A: Kind,
+    {
+        self.settings.near = Some(other.as_neighbour());
+        self.movable()
+    }
+
+    /// Leaves where it may run as it was said, and says anywhere if nothing was.
+    fn movable(self) -> Self
+    where
+        A: Kind,
+    {
         let place = match self.settings.place {
             Place::Here => Place::Anywhere,
             place => place,

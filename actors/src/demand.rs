@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::id::NodeId;
+use crate::id::{ActorId, NodeId};
 
 /// Most custom counters that a demand names.
 pub const COUNTERS_MAX: usize = 16;
@@ -164,6 +164,15 @@ pub enum PlaceStrategy {
     Spread,
     /// The one that is used most, so that others stay empty.
     Pack,
+}
+
+/// Whom an actor should be near.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Neighbour {
+    /// The other actor.
+    pub actor: ActorId,
+    /// Where its reference says that it was; `None` for here.
+    pub node: Option<NodeId>,
 }
 
 #[cfg(test)]

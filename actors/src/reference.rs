@@ -19,6 +19,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::call::Call;
 use crate::carrier::{Address, Carrier, Inbound, Inbox, Monitor, OnDown};
 use crate::cell::{Cell, Control, Envelope, Signal};
+use crate::demand::Neighbour;
 use crate::engine::now;
 use crate::error::{Rejected, Why};
 use crate::exit::Exit;
@@ -177,6 +178,15 @@ impl<M: Send + 'static> ActorRef<M> {
             Route::There(remote) => remote.here().map(Cow::Owned).ok_or(remote),
             Route::Via(router) => Ok(Cow::Owned(router.nowhere())),
         }
+    }
+
+    /// Whom another actor is to be near.
+    pub(crate) fn as_neighbour(&self) -> Neighbour {
+        let node = match &self.0 {
+            Route::There(remote) => Some(remote.address.node),
+            Route::Here(_) | Route::Via(_) => None,
+        };
+        Neighbour { actor: self.id(), node }
     }
 
     /// The cell, if it is that of one actor, and on this node.

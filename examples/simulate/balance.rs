@@ -90,6 +90,7 @@ fn place(
         demand: demand.clone(),
         place: Where::Anywhere,
         strategy: PlaceStrategy::Spread,
+        near: None,
         avoid: Vec::new(),
     };
     let mut attempt = Attempt::new(now, request, PLACED_WITHIN);

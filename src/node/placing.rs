@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use mobula_actors::carrier::{Address, BoxFuture, Carrier};
-use mobula_actors::demand::Place;
+use mobula_actors::demand::{Neighbour, Place};
 use mobula_actors::id::{ActorId, Epoch, NodeId, PeerKey};
 use mobula_actors::spawner::{Local, Notice, Request, Site, Spawner, Started, start_here};
 use mobula_actors::{CallError, Exit, Lost, OnPartition, Payload, SpawnError, Why};
@@ -25,6 +25,7 @@ use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
 use super::hosting::Commission;
 use super::placed::Placed;
+use super::routes::Route;
 use super::service::{NodeMsg, StartOrder};
 use super::unfinished::Unfinished;
 use crate::machine::{Rng, Time};
@@ -229,7 +230,24 @@ impl Placer {
             demand: request.settings.demand.clone(),
             place: Where::new(request.settings.place, self.cluster.id),
             strategy: request.settings.strategy,
+            near: request.settings.near.and_then(|near| self.whereabouts(near)),
             avoid: request.avoid.clone(),
+        }
+    }
+
+    /// Where an actor is, as far as this node knows without asking.
+    fn whereabouts(&self, neighbour: Neighbour) -> Option<NodeId> {
+        let Neighbour { actor, node } = neighbour;
+        if self.cluster.engine.inspect(actor).is_some() {
+            return Some(self.cluster.id);
+        }
+        if let Some(child) = self.cluster.children.find(actor) {
+            return child.ok().map(|(node, _)| node);
+        }
+        match self.cluster.route(actor) {
+            Some(Route::At(node, _)) => Some(node),
+            Some(_) => None,
+            None => node,
         }
     }
 

@@ -41,6 +41,8 @@ pub struct Request<N> {
     pub place: Where<N>,
     /// Which of the nodes with room it prefers.
     pub strategy: PlaceStrategy,
+    /// The node that it prefers, for the sake of an actor there.
+    pub near: Option<N>,
     /// Nodes to use only when no other node has room by the view.
     pub avoid: Vec<N>,
 }

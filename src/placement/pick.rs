@@ -73,12 +73,13 @@ fn most_wanted<'v, 'a, N: Copy + Ord + Debug>(
 impl<N: Copy + Ord + Debug> Request<N> {
     /// Whether it prefers any node to others of the same load.
     fn prefers(&self) -> bool {
-        !self.demand.preferred_labels.is_empty()
+        !self.demand.preferred_labels.is_empty() || self.near.is_some()
     }
 
     /// How many of its preferences a node leaves unmet.
     fn unmet(&self, candidate: &Candidate<'_, N>) -> f64 {
-        unmet_labels(&self.demand, candidate.labels)
+        let apart = self.near.is_some_and(|near| near != candidate.node);
+        unmet_labels(&self.demand, candidate.labels) + f64::from(u8::from(apart))
     }
 }
 

@@ -51,6 +51,7 @@ fn request(demand: Demand) -> Request<u32> {
         demand,
         place: Where::Anywhere,
         strategy: PlaceStrategy::Spread,
+        near: None,
         avoid: Vec::new(),
     }
 }

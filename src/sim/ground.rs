@@ -201,6 +201,7 @@ pub(super) fn request(demand: Demand) -> Request<u32> {
         demand,
         place: Where::Anywhere,
         strategy: PlaceStrategy::Spread,
+        near: None,
         avoid: Vec::new(),
     }
 }

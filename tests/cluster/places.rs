@@ -87,6 +87,23 @@ async fn actors_that_pack_leave_other_nodes_empty() {
     eventually("all are on one node", || used(&nodes).contains(&(6 * CORE))).await;
 }
 
+/// Wherever the other one is: here, elsewhere for this node, or elsewhere for another one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_actor_is_placed_near_another_one() {
+    let nodes = cluster(4, |_, builder| builder.host::<Puppet>()).await;
+    let here = nodes[0].spawn(Puppet::spec(Make::Plain)).await.unwrap();
+    let there = nodes[0].spawn(needing(0.1).on(nodes[2].id().unwrap())).await.unwrap();
+    let near =
+        |other: &ActorRef<Msg>| Puppet::spec(Make::Plain).needs(Demand::cpu(0.1)).near(other);
+    for other in [&here, &there, &there] {
+        nodes[0].spawn(near(other)).await.unwrap();
+    }
+    nodes[0].register("there", &there).await.unwrap();
+    let found: ActorRef<Msg> = nodes[3].lookup("there").await.unwrap();
+    nodes[3].spawn(near(&found)).await.unwrap();
+    eventually("all are in the records", || used(&nodes) == [100, 0, 400, 0]).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn required_labels_are_required_and_preferred_ones_preferred() {
     let label = |i, builder: mobula::node::NodeBuilder| match i {

@@ -38,6 +38,23 @@ fn actors_that_pack_fill_one_node_after_the_other() {
     }
 }
 
+#[test]
+fn an_actor_goes_near_another_one_until_that_node_is_a_quarter_fuller() {
+    let kinds = kinds();
+    let view: Vec<_> = (0..20).map(|n| node(n, cores(1_000), &kinds)).collect();
+    for seed in 0..50 {
+        let (mut chooser, mut targets) = (Chooser::new(seed), ledgers(&view));
+        let near = Request { near: Some(7), ..request(Demand::cpu(0.1)) };
+        for id in 0..5 {
+            chooser.place(id, &near, &view, &mut targets).0.unwrap();
+        }
+        let there = targets[&7].counts().0;
+        assert_eq!(there, 3, "seed {seed}: three tenths of a core");
+        let gone = Request { near: Some(99), ..request(Demand::cpu(0.1)) };
+        chooser.place(5, &gone, &view, &mut targets).0.unwrap();
+    }
+}
+
 /// Lets `choosers` place one actor each on `nodes` of ten places by one view that never changes.
 fn stale_view(seed: u64, choosers: u32, nodes: u32) -> (usize, usize) {
     let kinds = kinds();
