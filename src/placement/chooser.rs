@@ -7,6 +7,7 @@ use super::{
     capacity::Capacity,
     debits::{Debits, Ticket},
     filter::{Missing, NoCapacity, Offer, filter},
+    known::Known,
     pick::pick,
     score::AGE_EXCLUDED,
 };
@@ -49,7 +50,7 @@ pub struct Attempt<N> {
     deadline: Time,
     out: Option<Question<N>>,
     /// Bounded by the questions that fit before the deadline, at most one entry per node.
-    refused: BTreeMap<N, Refused>,
+    refused: BTreeMap<N, Known>,
     silent: Vec<N>,
     asked: u32,
     rounds: u32,
@@ -61,12 +62,6 @@ struct Question<N> {
     node: N,
     version: u64,
     ticket: Ticket,
-}
-
-#[derive(Clone, Debug)]
-struct Refused {
-    version: u64,
-    free: Capacity,
 }
 
 impl<N: Copy + Ord + Debug> Attempt<N> {
@@ -135,7 +130,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
     pub fn rejected(&mut self, node: N, fresh: Capacity, debits: &mut Debits<N>) {
         if let Some(question) = self.out.take_if(|q| q.node == node) {
             debits.cancel(node, question.ticket);
-            self.refused.insert(node, Refused { version: question.version, free: fresh });
+            self.refused.insert(node, Known { version: question.version, free: fresh });
         }
     }
 
@@ -195,9 +190,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
 
     /// Whether `candidate` still shows what it refused on.
     fn refused_on(&self, candidate: &Candidate<'_, N>) -> bool {
-        self.refused
-            .get(&candidate.node)
-            .is_some_and(|r| candidate.version <= r.version || candidate.free == r.free)
+        self.refused.get(&candidate.node).is_some_and(|known| known.holds(candidate))
     }
 
     /// Why no feasible node took it.
@@ -228,7 +221,7 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
     /// What the node said when it refused, or else what the view shows.
     fn known_free(&self, now: Time, c: &Candidate<'_, N>, debits: &Debits<N>) -> Capacity {
         match self.refused.get(&c.node) {
-            Some(refused) if self.refused_on(c) => refused.free.clone(),
+            Some(known) if known.holds(c) => known.free.clone(),
             _ => debits.free(now, c),
         }
     }

@@ -15,11 +15,12 @@ use super::{
     capacity::Capacity,
     debits::{Debits, Ticket},
     filter::{Missing, NoCapacity},
+    known::Known,
     ledger::RESERVATION_TTL,
     score::AGE_EXCLUDED,
 };
 use crate::machine::{Rng, Time};
-use plan::{Known, feasible, plan};
+use plan::{feasible, plan};
 
 /// Most members of a gang.
 pub const GANG_MEMBERS_MAX: usize = 256;
@@ -243,7 +244,7 @@ impl<N: Copy + Ord + Debug> Gang<N> {
                 return None;
             }
             let known = self.known.get(&candidate.node);
-            let fresh = known.filter(|known| known.version >= candidate.version);
+            let fresh = known.filter(|known| known.holds(candidate));
             Some(fresh.map_or_else(|| debits.free(now, candidate), |known| known.free.clone()))
         };
         let planned = plan(&self.members, self.layout, view, free, rng);

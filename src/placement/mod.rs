@@ -32,6 +32,7 @@ mod dimension;
 mod filter;
 mod gang;
 pub mod host;
+mod known;
 mod ledger;
 mod pick;
 mod sample;

@@ -21,13 +21,6 @@ use crate::{
     },
 };
 
-/// What a node had free when it refused, by the version of its record that was known then.
-#[derive(Clone, Debug)]
-pub(super) struct Known {
-    pub(super) version: u64,
-    pub(super) free: Capacity,
-}
-
 /// An error if the members could not lie like this even on empty nodes.
 ///
 /// Exact for the strict layouts; for the others it asks only whether each member fits somewhere.
