@@ -15,7 +15,7 @@ pub const LABELS_MAX: usize = 32;
 pub const NAME_BYTES_MAX: usize = 256;
 
 /// What one actor needs of its node. The default needs nothing but one place among the actors.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Demand {
     /// Thousandths of a core.
     pub cpu_milli: u32,

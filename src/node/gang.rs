@@ -21,6 +21,7 @@ use super::Node;
 use super::asked::Unreserved;
 use super::builder::reference;
 use super::cluster::Cluster;
+use super::pending::Queue;
 use super::placing::{Choice, Placer};
 use super::service::NodeMsg;
 use super::unfinished::Unfinished;
@@ -153,6 +154,7 @@ impl Placer {
         let wanted = members.iter().map(|member| self.wanted(&member.request)).collect();
         let now = self.cluster.membership.now();
         let mut gang = Gang::new(now, wanted, layout, PLACED_WITHIN);
+        let mut queue = Queue::new(self);
         let mut rooms = Rooms { cluster: self.cluster.clone(), held: BTreeMap::new() };
         let mut denied: Option<Denied> = None;
         loop {
@@ -178,6 +180,8 @@ impl Placer {
                 Next::Release(those) => those.into_iter().for_each(|at| rooms.give_back(at)),
                 Next::Commit => return Ok(rooms),
                 Next::Wait(until) => {
+                    let missing = "room for all at the same time";
+                    queue.wait(members.iter().map(|member| &member.request), missing)?;
                     let now = self.cluster.membership.now();
                     tokio::time::sleep(until.since(now)).await;
                 }
@@ -200,7 +204,10 @@ impl Placer {
                 }
                 GangStep::Commit(_) => Next::Commit,
                 GangStep::Wait { until } => Next::Wait(until),
-                GangStep::Fail(why) => return Err(SpawnError::NoCapacity(why.to_string())),
+                GangStep::Fail(why) => {
+                    choice.pending.failed(now, &why);
+                    return Err(SpawnError::NoCapacity(why.to_string()));
+                }
             })
         })
     }

@@ -72,6 +72,8 @@ mod observer;
 #[cfg(feature = "net")]
 mod outbound;
 #[cfg(feature = "net")]
+mod pending;
+#[cfg(feature = "net")]
 mod placed;
 #[cfg(feature = "net")]
 mod placing;

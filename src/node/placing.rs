@@ -24,13 +24,14 @@ use mobula_actors::{CallError, Exit, Lost, OnPartition, Payload, SpawnError, Why
 use super::asked::Unreserved;
 use super::cluster::{Cluster, origin_of};
 use super::hosting::Commission;
+use super::pending::Queue;
 use super::placed::Placed;
 use super::routes::Route;
 use super::service::{NodeMsg, StartOrder};
 use super::unfinished::Unfinished;
 use crate::machine::{Rng, Time};
 use crate::net::Denied;
-use crate::placement::{Attempt, Debits, PLACED_WITHIN, Step, Verdict, Where};
+use crate::placement::{Attempt, Debits, PLACED_WITHIN, Pending, Step, Verdict, Where};
 
 /// How long a node may take to say whether it has room.
 pub const RESERVE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -47,19 +48,25 @@ pub(super) struct Placer {
 pub(super) struct Choice {
     pub(super) debits: Debits<NodeId>,
     pub(super) rng: Rng,
+    pub(super) pending: Pending,
     reservations: u64,
 }
 
 enum Next {
     Ask(NodeId, u128),
-    Wait(Time),
+    Wait(Time, String),
 }
 
 impl Placer {
     pub(super) fn new(cluster: Arc<Cluster>) -> Self {
         let seed = origin_of(cluster.id) ^ 0x9E37;
         let reservations = cluster.id.boot << LIFE_BITS;
-        let choice = Choice { debits: Debits::default(), rng: Rng::new(seed), reservations };
+        let choice = Choice {
+            debits: Debits::default(),
+            rng: Rng::new(seed),
+            pending: Pending::default(),
+            reservations,
+        };
         Self { cluster, choice: Mutex::new(choice) }
     }
 
@@ -187,6 +194,7 @@ impl Placer {
     ) -> Result<NodeId, SpawnError> {
         let wanted = self.wanted(request);
         let mut denied: Option<Denied> = None;
+        let mut queue = Queue::new(self);
         let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
         loop {
             let next = self.next(&mut attempt);
@@ -196,7 +204,8 @@ impl Placer {
             });
             let (node, reservation) = match next? {
                 Next::Ask(node, reservation) => (node, reservation),
-                Next::Wait(until) => {
+                Next::Wait(until, missing) => {
+                    queue.wait([request], &missing)?;
                     let now = self.cluster.membership.now();
                     tokio::time::sleep(until.since(now)).await;
                     continue;
@@ -258,8 +267,15 @@ impl Placer {
             let Choice { debits, rng, .. } = &mut *choice;
             match attempt.next(now, view, debits, rng) {
                 Step::Ask(node) => Ok(Next::Ask(node, choice.next_reservation(self.cluster.id))),
-                Step::Wait { until } => Ok(Next::Wait(until)),
-                Step::Fail(why) => Err(SpawnError::NoCapacity(why.to_string())),
+                Step::Wait { until } => {
+                    let missing = attempt.waits_for(now, view, &choice.debits);
+                    let missing = missing.map(|missing| missing.to_string());
+                    Ok(Next::Wait(until, missing.unwrap_or_default()))
+                }
+                Step::Fail(why) => {
+                    choice.pending.failed(now, &why);
+                    Err(SpawnError::NoCapacity(why.to_string()))
+                }
             }
         })
     }

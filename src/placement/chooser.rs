@@ -143,6 +143,18 @@ impl<N: Copy + Ord + Debug> Attempt<N> {
         }
     }
 
+    /// What it waits for, as far as is known here; `None` if no node could ever hold it.
+    #[must_use]
+    pub fn waits_for(
+        &self,
+        now: Time,
+        view: &[Candidate<'_, N>],
+        debits: &Debits<N>,
+    ) -> Option<Missing<N>> {
+        let feasible = filter(&self.request, view).ok()?;
+        Some(self.out_of_time(now, &feasible, debits).missing)
+    }
+
     fn ask(&mut self, now: Time, to: &Candidate<'_, N>, debits: &mut Debits<N>) -> Step<N> {
         let ticket = debits.add(now, to.node, to.version, &self.request.demand);
         self.out = Some(Question { node: to.node, version: to.version, ticket });

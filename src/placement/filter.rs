@@ -96,6 +96,26 @@ pub enum Missing<N> {
     NotGranted(N),
 }
 
+impl<N> Missing<N> {
+    /// Whether another node could change it, and time alone cannot.
+    #[must_use]
+    pub fn needs_a_node(&self) -> bool {
+        match self {
+            Self::NotHosted
+            | Self::Forbidden(_)
+            | Self::Unlabelled(_)
+            | Self::TooSmall { .. }
+            | Self::TooFewNodes { .. } => true,
+            Self::UnknownNode(_)
+            | Self::Demand(_)
+            | Self::Busy { .. }
+            | Self::Together { .. }
+            | Self::Closed
+            | Self::NotGranted(_) => false,
+        }
+    }
+}
+
 /// The node that came closest to what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer<N> {

@@ -34,6 +34,7 @@ mod gang;
 pub mod host;
 mod known;
 mod ledger;
+mod pending;
 mod pick;
 mod sample;
 mod score;
@@ -50,6 +51,7 @@ pub use gang::{GANG_BACKOFF_MAX, GANG_BACKOFF_MIN, GANG_MEMBERS_MAX, Gang, GangS
 pub use ledger::{
     Ledger, NotStarted, RESERVATION_TTL, RESERVATIONS_MAX, Refusal, VERDICTS_MAX, Verdict,
 };
+pub use pending::{IMPOSSIBLE_FOR, IMPOSSIBLE_MAX, PENDING_MAX, Pending, PendingDemand, Waiting};
 pub use pick::PREFERENCE;
 pub use sample::sample;
 pub use score::{AGE_DOUBTFUL, AGE_EXCLUDED, NEARLY_FULL, score};

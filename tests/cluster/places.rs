@@ -131,6 +131,28 @@ async fn a_demand_that_no_node_can_ever_hold_fails_at_once_and_says_what_is_miss
     assert!(matches!(&refused, SpawnError::NoCapacity(text) if text.contains("cpu")), "{refused}");
 }
 
+/// PD-1, PD-3: an autoscaler reads what waits and what no node can hold.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn demand_that_finds_no_room_is_pending() {
+    let one = Capacity { cpu_milli: 1_000, ..ROOMY };
+    let nodes = cluster(1, |_, builder| builder.host::<Puppet>().capacity(one.clone())).await;
+    let node = nodes[0].clone();
+    nodes[0].spawn(needing(2.0)).await.unwrap_err();
+    let first = nodes[0].spawn(needing(1.0)).await.unwrap();
+    let second = tokio::spawn(async move { node.spawn(needing(1.0)).await });
+    let counts = || -> Vec<(u32, usize, usize)> {
+        let groups = nodes[0].pending().into_iter();
+        groups.map(|g| (g.demand.cpu_milli, g.waiting, g.impossible)).collect()
+    };
+    eventually("both are pending", || counts() == [(1_000, 1, 0), (2_000, 0, 1)]).await;
+    let missing: Vec<String> = nodes[0].pending().into_iter().map(|group| group.missing).collect();
+    assert!(missing[0].contains("needs 1000 of cpu"), "{missing:?}");
+    assert!(missing[1].contains("add a larger node"), "{missing:?}");
+    first.stop();
+    second.await.unwrap().unwrap();
+    assert_eq!(counts(), [(2_000, 0, 1)]);
+}
+
 /// P-1 of placement, with real nodes: what runs never exceeds what there is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_spawns_at_once_from_three_nodes_oversubscribe_none() {
