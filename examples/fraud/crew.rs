@@ -4,7 +4,6 @@
 //! closes: it cannot outlive this process, however that ends.
 
 use std::io;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mobula::actors::id::PeerKey;
@@ -12,9 +11,10 @@ use mobula::net::{Allowlist, Identity};
 use mobula::node::{Member, Node, NodeError, Standing};
 use mobula::prelude::*;
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Child;
 
+use crate::child;
 use crate::partition::Partition;
 use crate::scorer::Scorer;
 
@@ -189,7 +189,7 @@ impl Crew {
             seed: self.seed.clone(),
             nodes: u16::try_from(self.members.len()).unwrap_or(u16::MAX),
         };
-        let child = start_process(&papers).await;
+        let child = child::start(&papers).await;
         let child = child.map_err(|cause| CrewError::Start { name: worker.name.clone(), cause })?;
         worker.child = Some(child);
         Ok(())
@@ -209,21 +209,6 @@ impl Crew {
         }
         self.first.stop().await;
     }
-}
-
-async fn start_process(papers: &Papers) -> io::Result<Child> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg("node")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut line = serde_json::to_vec(papers)?;
-    line.push(b'\n');
-    if let Some(stdin) = &mut child.stdin {
-        stdin.write_all(&line).await?;
-    }
-    Ok(child)
 }
 
 fn builder(identity: Identity, members: &[String], nodes: u16) -> mobula::node::NodeBuilder {

@@ -10,6 +10,8 @@
 
 mod auc;
 mod chaos;
+#[path = "../common/child.rs"]
+mod child;
 mod crew;
 mod csv_file;
 mod digest;

@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use mobula::actors::id::PeerKey;
@@ -15,9 +14,10 @@ use mobula::placement::Capacity;
 use mobula::prelude::*;
 use mobula::supervision::{SuperviseError, TreeError};
 use thiserror::Error;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::process::{Child, Command};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::process::Child;
 
+use crate::child;
 use crate::echo::Echo;
 
 /// The label of this process's node, which is never killed and has no actors of the others.
@@ -100,7 +100,7 @@ impl Crew {
             members: self.members.clone(),
             seed: self.first.addresses().into_iter().next().unwrap_or_default(),
         };
-        *child = Some(start_process(&papers).await?);
+        *child = Some(child::start(&papers).await?);
         Ok(())
     }
 
@@ -148,21 +148,6 @@ impl Crew {
         }
         self.first.stop().await;
     }
-}
-
-async fn start_process(papers: &Papers) -> io::Result<Child> {
-    let mut child = Command::new(std::env::current_exe()?)
-        .arg("node")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .kill_on_drop(true)
-        .spawn()?;
-    let mut line = serde_json::to_vec(papers)?;
-    line.push(b'\n');
-    if let Some(stdin) = &mut child.stdin {
-        stdin.write_all(&line).await?;
-    }
-    Ok(child)
 }
 
 fn builder(key: Identity, members: &[String]) -> NodeBuilder {

@@ -5,6 +5,8 @@
 // An example exports nothing: `pub` marks what a module offers to the others.
 #![allow(unreachable_pub)]
 
+#[path = "../common/child.rs"]
+mod child;
 mod crew;
 mod echo;
 mod join;

@@ -351,9 +351,7 @@ impl Clustered {
         &self,
         spec: Spec<A, R>,
     ) -> Result<ActorRef<A::Msg>, SpawnError> {
-        let (seed, settings) = spec.into_seed_once();
-        let order = Order { id: self.cluster.engine.next_id(), ..Order::new(&settings) };
-        let request = Request { seed, settings, order, previous: None, avoid: Vec::new() };
+        let request = request(&self.cluster, spec);
         reference::<A>(self.placer.clone().place(request).await?)
     }
 
@@ -381,6 +379,13 @@ impl Clustered {
     fn end(&self) {
         self.tasks.iter().for_each(AbortHandle::abort);
     }
+}
+
+/// The first and only run of an actor.
+pub(super) fn request<A: Actor, R>(cluster: &Cluster, spec: Spec<A, R>) -> Request {
+    let (seed, settings) = spec.into_seed_once();
+    let order = Order { id: cluster.engine.next_id(), ..Order::new(&settings) };
+    Request { seed, settings, order, previous: None, avoid: Vec::new() }
 }
 
 /// The reference to an actor that has come to life.

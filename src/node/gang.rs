@@ -14,15 +14,15 @@ use futures::future::try_join_all;
 use mobula_actors::carrier::Carrier;
 use mobula_actors::demand::Place;
 use mobula_actors::id::NodeId;
-use mobula_actors::spawner::{Order, Request, Started};
+use mobula_actors::spawner::{Request, Started};
 use mobula_actors::{Actor, ActorRef, SpawnError, Spec};
 
 use super::Node;
 use super::asked::Unreserved;
-use super::builder::reference;
+use super::builder::{reference, request};
 use super::cluster::Cluster;
 use super::pending::Queue;
-use super::placing::{Choice, Placer};
+use super::placing::{Choice, Placer, or_denied};
 use super::service::NodeMsg;
 use super::unfinished::Unfinished;
 use crate::machine::Time;
@@ -66,12 +66,6 @@ impl Node {
         let started = placer.place_gang(layout, requests).await?;
         started.into_iter().map(reference::<A>).collect()
     }
-}
-
-fn request<A: Actor, R>(cluster: &Cluster, spec: Spec<A, R>) -> Request {
-    let (seed, settings) = spec.into_seed_once();
-    let order = Order { id: cluster.engine.next_id(), ..Order::new(&settings) };
-    Request { seed, settings, order, previous: None, avoid: Vec::new() }
 }
 
 /// What a gang holds on other nodes and on this one. Dropped, it is given back (GA-1); what was
@@ -159,11 +153,7 @@ impl Placer {
         let mut denied: Option<Denied> = None;
         loop {
             let next = self.next_of(&mut gang);
-            let next = next.map_err(|why| match &denied {
-                Some(denied) => SpawnError::Refused(denied.to_string()),
-                None => why,
-            });
-            match next? {
+            match next.map_err(|why| or_denied(why, denied.as_ref()))? {
                 Next::Ask { member, node, reservation } => {
                     // Held from the question on: the answer may be lost.
                     rooms.held.insert(member, (node, reservation));
@@ -181,9 +171,7 @@ impl Placer {
                 Next::Commit => return Ok(rooms),
                 Next::Wait(until) => {
                     let missing = "room for all at the same time";
-                    queue.wait(members.iter().map(|member| &member.request), missing)?;
-                    let now = self.cluster.membership.now();
-                    tokio::time::sleep(until.since(now)).await;
+                    queue.wait(until, members.iter().map(|m| &m.request), missing).await?;
                 }
             }
         }

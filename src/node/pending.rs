@@ -5,6 +5,7 @@ use mobula_actors::spawner::Request;
 
 use super::Node;
 use super::placing::Placer;
+use crate::machine::Time;
 use crate::placement::{PENDING_MAX, PendingDemand, Waiting};
 
 impl Node {
@@ -30,16 +31,28 @@ impl<'a> Queue<'a> {
         Self { placer, waiting: Vec::new() }
     }
 
-    /// Counts what waits, from the first time on.
+    /// Waits until then, and is counted from the first time on.
     ///
     /// # Errors
     /// Too many wait already.
-    pub(super) fn wait<'r>(
+    pub(super) async fn wait<'r>(
         &mut self,
+        until: Time,
         requests: impl IntoIterator<Item = &'r Request>,
         missing: &str,
     ) -> Result<(), SpawnError> {
         let now = self.placer.cluster.membership.now();
+        self.count(now, requests, missing)?;
+        tokio::time::sleep(until.since(now)).await;
+        Ok(())
+    }
+
+    fn count<'r>(
+        &mut self,
+        now: Time,
+        requests: impl IntoIterator<Item = &'r Request>,
+        missing: &str,
+    ) -> Result<(), SpawnError> {
         let pending = &mut self.placer.choice().pending;
         if !self.waiting.is_empty() {
             let again = self.waiting.iter();

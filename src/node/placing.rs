@@ -198,16 +198,10 @@ impl Placer {
         let mut attempt = Attempt::new(self.cluster.membership.now(), wanted, PLACED_WITHIN);
         loop {
             let next = self.next(&mut attempt);
-            let next = next.map_err(|why| match &denied {
-                Some(denied) => SpawnError::Refused(denied.to_string()),
-                None => why,
-            });
-            let (node, reservation) = match next? {
+            let (node, reservation) = match next.map_err(|why| or_denied(why, denied.as_ref()))? {
                 Next::Ask(node, reservation) => (node, reservation),
                 Next::Wait(until, missing) => {
-                    queue.wait([request], &missing)?;
-                    let now = self.cluster.membership.now();
-                    tokio::time::sleep(until.since(now)).await;
+                    queue.wait(until, [request], &missing).await?;
                     continue;
                 }
             };
@@ -373,6 +367,11 @@ impl Placer {
         // The choosers are total: nothing under this lock panics.
         self.choice.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// That a node would not have it says more than that no node had room.
+pub(super) fn or_denied(why: SpawnError, denied: Option<&Denied>) -> SpawnError {
+    denied.map_or(why, |denied| SpawnError::Refused(denied.to_string()))
 }
 
 impl Choice {

@@ -8,7 +8,7 @@ use mobula::supervision::{ChildInfo, ChildState};
 
 use crate::process::Process;
 use crate::puppet::{Gate, GateMsg, Make, Msg, Puppet};
-use crate::support::{PATIENCE, all_see, member, members};
+use crate::support::{PATIENCE, all_see, children_when, member, members};
 
 /// A home that hosts nothing, and processes that do.
 async fn home_and(processes: usize) -> (Node, Vec<Process>) {
@@ -42,22 +42,6 @@ async fn place_of(child: &ActorRef<Msg>, not: Option<u32>) -> (u32, Epoch) {
         }
     };
     tokio::time::timeout(PATIENCE, asked).await.unwrap()
-}
-
-/// Waits until the children of a tree satisfy `enough`.
-async fn until(tree: &Tree, enough: impl Fn(&[ChildInfo]) -> bool) -> Vec<ChildInfo> {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let mut interval = tokio::time::interval(Duration::from_millis(5));
-        loop {
-            interval.tick().await;
-            let children = tree.children().await;
-            if enough(&children) {
-                return children;
-            }
-        }
-    });
-    let Ok(children) = waited.await else { panic!("never: {}", tree.print().await) };
-    children
 }
 
 /// F3: a process that is stopped is as silent as a host without power; it wakes up and gives way.
@@ -103,7 +87,8 @@ async fn children_that_wait_for_a_majority_wait_when_three_of_five_processes_are
     let runs =
         |child: &ChildInfo| child.state == ChildState::Running && child.node == Some(last.id);
     let waits = |child: &ChildInfo| child.waits.is_some() && child.id.starts_with("patient");
-    let children = until(&tree, |all| all.iter().all(|child| runs(child) || waits(child))).await;
+    let children =
+        children_when(&tree, |all| all.iter().all(|child| runs(child) || waits(child))).await;
     // Of the process that was found dead last, when there was no majority any more.
     assert!(children.iter().any(waits), "{children:?}");
 }
@@ -146,7 +131,7 @@ async fn all_children_of_a_killed_process_run_again_and_their_supervisor_gives_u
     assert!(lost > 100, "{lost}");
     let at = processes.iter().position(|process| process.id == node).unwrap();
     processes[at].kill();
-    let children = until(&tree, |all| {
+    let children = children_when(&tree, |all| {
         all.iter().all(|child| child.state == ChildState::Running && child.node != Some(node))
     })
     .await;

@@ -8,28 +8,12 @@ use mobula::prelude::*;
 use mobula::supervision::{ChildInfo, ChildState};
 
 use crate::puppet::{Make, Msg, Puppet, notes};
-use crate::support::{PATIENCE, all_see, cluster, member, members};
+use crate::support::{PATIENCE, all_see, children_when, cluster, member, members};
 
 /// A child that does not run on its supervisor's node.
 fn child(on_partition: OnPartition) -> Spec<Puppet> {
     let demand = Demand::cpu(0.5).without_label("home");
     Puppet::spec(Make::Plain).needs(demand).anywhere().on_partition(on_partition)
-}
-
-/// Waits until the children of a tree satisfy `enough`.
-async fn until(tree: &Tree, enough: impl Fn(&[ChildInfo]) -> bool) -> Vec<ChildInfo> {
-    let waited = tokio::time::timeout(PATIENCE, async {
-        let mut interval = tokio::time::interval(Duration::from_millis(5));
-        loop {
-            interval.tick().await;
-            let children = tree.children().await;
-            if enough(&children) {
-                return children;
-            }
-        }
-    });
-    let Ok(children) = waited.await else { panic!("never: {}", tree.print().await) };
-    children
 }
 
 fn is_patient(child: &ChildInfo) -> bool {
@@ -61,7 +45,8 @@ async fn without_a_majority_children_that_wait_are_not_started_again_and_the_oth
     // Three of five are a majority: all are started again.
     nodes.truncate(3);
     let children =
-        until(&tree, |all| all.len() == 12 && all.iter().all(|c| on(c, &[second, third]))).await;
+        children_when(&tree, |all| all.len() == 12 && all.iter().all(|c| on(c, &[second, third])))
+            .await;
     let lost: Vec<_> = children.into_iter().filter(|child| child.node == third).collect();
     assert!(lost.iter().any(is_patient) && !lost.iter().all(is_patient), "{lost:?}");
     let first_lost = lost.iter().find(|child| is_patient(child)).unwrap();
@@ -73,7 +58,7 @@ async fn without_a_majority_children_that_wait_are_not_started_again_and_the_oth
     // Two are none.
     nodes.truncate(2);
     let was_lost = |child: &ChildInfo| lost.iter().any(|lost| lost.id == child.id);
-    until(&tree, |children| {
+    children_when(&tree, |children| {
         children.iter().all(|child| match is_patient(child) && was_lost(child) {
             true => child.waits.is_some() && child.state == ChildState::Restarting,
             false => on(child, &[second]),
@@ -89,7 +74,7 @@ async fn without_a_majority_children_that_wait_are_not_started_again_and_the_oth
 
     nodes.push(back(&keys[2], &keys, &nodes[0]).await);
     let all = |children: &[ChildInfo]| children.iter().all(|c| c.state == ChildState::Running);
-    assert!(until(&tree, all).await.iter().all(|child| child.waits.is_none()));
+    assert!(children_when(&tree, all).await.iter().all(|child| child.waits.is_none()));
     far.call(|reply| Msg::NoteAsk(3, reply)).within(PATIENCE).await.unwrap();
     assert_eq!(notes(&patient).await, [3]);
 }

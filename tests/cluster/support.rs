@@ -6,6 +6,7 @@ use std::time::Duration;
 use mobula::net::{Allowlist, Identity};
 use mobula::node::{Node, NodeBuilder, Standing};
 use mobula::placement::Capacity;
+use mobula::supervision::{ChildInfo, Tree};
 
 /// Longer than anything here takes; reached only by what hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -79,4 +80,20 @@ pub async fn eventually(what: &str, holds: impl Fn() -> bool) {
         }
     });
     assert!(waited.await.is_ok(), "never: {what}");
+}
+
+/// Waits until the children of a tree satisfy `enough`.
+pub async fn children_when(tree: &Tree, enough: impl Fn(&[ChildInfo]) -> bool) -> Vec<ChildInfo> {
+    let waited = tokio::time::timeout(PATIENCE, async {
+        let mut interval = tokio::time::interval(Duration::from_millis(5));
+        loop {
+            interval.tick().await;
+            let children = tree.children().await;
+            if enough(&children) {
+                return children;
+            }
+        }
+    });
+    let Ok(children) = waited.await else { panic!("never: {}", tree.print().await) };
+    children
 }

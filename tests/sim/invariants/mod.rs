@@ -9,9 +9,22 @@ mod rising_versions;
 mod table_size;
 mod views_agree;
 
+use std::collections::BTreeMap;
+
 use mobula::sim::{Seen, World};
 
 pub use views_agree::views_agree;
+
+/// The life and the version of the record that each node has of itself.
+type Written = BTreeMap<u32, (u64, u64)>;
+
+fn written(world: &World) -> Written {
+    let own = |node: u32| {
+        let row = world.gossip(node)?.rows(world.now()).find(|row| row.key == node)?;
+        Some((node, (row.boot, row.seq)))
+    };
+    world.running().filter_map(own).collect()
+}
 
 /// All that has to hold while faults go on.
 #[derive(Debug, Default)]

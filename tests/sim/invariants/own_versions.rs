@@ -3,16 +3,10 @@
 //! Source: R. van Renesse and others, "Efficient Reconciliation and Flow Control for Anti-Entropy
 //! Protocols", 2008: each key has one writer, which alone makes versions.
 
-use std::collections::BTreeMap;
-
 use mobula::sim::World;
 
 pub fn look(world: &World) -> Result<(), String> {
-    let own = |node: u32| {
-        let row = world.gossip(node)?.rows(world.now()).find(|row| row.key == node)?;
-        Some((node, (row.boot, row.seq)))
-    };
-    let written: BTreeMap<u32, (u64, u64)> = world.running().filter_map(own).collect();
+    let written = super::written(world);
     for node in world.running() {
         for row in world.gossip(node).into_iter().flat_map(|gossip| gossip.rows(world.now())) {
             if written.get(&row.key).is_some_and(|own| (row.boot, row.seq) > *own) {

@@ -3,22 +3,15 @@
 //! Source: the notes on testing, invariant 8; A. Demers and others, "Epidemic Algorithms for
 //! Replicated Database Maintenance", 1987: anti-entropy makes all copies equal in the end.
 
-use std::collections::BTreeMap;
-
 use mobula::gossip::State;
 use mobula::sim::World;
 
-/// The version of the record that each node has of itself.
-type Written = BTreeMap<u32, (u64, u64)>;
+use super::Written;
 
 /// Whether every running node holds exactly the running nodes alive, in their present life, is
 /// connected to its neighbours, and has their records, in the version that they have themselves.
 pub fn views_agree(world: &World) -> bool {
-    let own = |node: u32| {
-        let row = world.gossip(node)?.rows(world.now()).find(|row| row.key == node)?;
-        Some((node, (row.boot, row.seq)))
-    };
-    let written: Written = world.running().filter_map(own).collect();
+    let written = super::written(world);
     written.len() == world.running().count()
         && world.running().all(|node| agrees(world, node, &written))
 }
